@@ -1,0 +1,72 @@
+/* audit_messages.h - what the vault and the proxy tell the audit daemon, and what the vault asks.
+ *
+ * The vault sends intents, denials and account records, the proxy outcomes; only the vault asks for
+ * pages, and only for one tenant. */
+#ifndef PROTO_AUDIT_MESSAGES_H
+#define PROTO_AUDIT_MESSAGES_H
+
+#include "proto/vault_messages.h"
+
+enum audit_message {
+    AUDIT_RECORD = 2,
+    AUDIT_ACK = 3,
+    AUDIT_QUERY = 4,
+    AUDIT_PAGE = 5,
+};
+
+enum audit_kind { AUDIT_INTENT, AUDIT_OUTCOME, AUDIT_DENIED, AUDIT_ACCOUNT, AUDIT_SYSTEM };
+
+#define AUDIT_NONE UINT64_MAX /* a number that does not apply: null in the log */
+
+/* One record; `seq`, `time`, `prev` and `hash` are the audit daemon's own.  Empty text is null.
+ * PATH has no query.  Sent again after a lost acknowledgement it is acknowledged again and not
+ * written twice: an intent or outcome is known by its `request`. */
+#define FIELDS_audit_record(F, L, M)      \
+    F(M, call, UINT, UINT64_MAX)          \
+    F(M, kind, UINT, AUDIT_SYSTEM)        \
+    F(M, action, TEXT, 64)                \
+    F(M, request, TEXT, ID_SIZE_MAX)      \
+    F(M, tenant, TEXT, ID_SIZE_MAX)       \
+    F(M, agent, TEXT, ID_SIZE_MAX)        \
+    F(M, token, TEXT, ID_SIZE_MAX)        \
+    F(M, provider, TEXT, PROVIDER_MAX)    \
+    F(M, method, TEXT, METHOD_MAX)        \
+    F(M, path, TEXT, TARGET_MAX)          \
+    F(M, decision, TEXT, 16)              \
+    F(M, reason, TEXT, 128)               \
+    F(M, status, UINT, UINT64_MAX)        \
+    F(M, bytes_in, UINT, UINT64_MAX)      \
+    F(M, bytes_out, UINT, UINT64_MAX)     \
+    F(M, duration_ms, UINT, UINT64_MAX)   \
+    F(M, client, TEXT, CLIENT_MAX)
+PROTO_DECLARE(audit_record);
+
+/* STATUS_OK: the record is on disk as number SEQ.  STATUS_CONFLICT: another intent has this request
+ * id.  STATUS_STORAGE_FULL and others: it is not on disk and never will be. */
+#define FIELDS_audit_ack(F, L, M)  \
+    F(M, call, UINT, UINT64_MAX)   \
+    F(M, status, UINT, UINT16_MAX) \
+    F(M, seq, UINT, UINT64_MAX)
+PROTO_DECLARE(audit_ack);
+
+/* The newest records of TENANT with seq below BEFORE (0: from the newest), at most LIMIT; AGENT,
+ * PROVIDER and ACTION filter when not empty. */
+#define FIELDS_audit_query(F, L, M)    \
+    F(M, call, UINT, UINT64_MAX)       \
+    F(M, tenant, TEXT, ID_SIZE_MAX)    \
+    F(M, agent, TEXT, ID_SIZE_MAX)     \
+    F(M, provider, TEXT, PROVIDER_MAX) \
+    F(M, action, TEXT, 64)             \
+    F(M, before, UINT, UINT64_MAX)     \
+    F(M, limit, UINT, 1000)
+PROTO_DECLARE(audit_query);
+
+/* RECORDS is a JSON array, newest first; NEXT is the BEFORE for the following page, 0 at the end. */
+#define FIELDS_audit_page(F, L, M) \
+    F(M, call, UINT, UINT64_MAX)   \
+    F(M, status, UINT, UINT16_MAX) \
+    F(M, records, TEXT, ANSWER_MAX - 256) \
+    F(M, next, UINT, UINT64_MAX)
+PROTO_DECLARE(audit_page);
+
+#endif

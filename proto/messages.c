@@ -1,0 +1,34 @@
+/* messages.c - the tables of all messages. */
+#include "proto/messages.h"
+
+PROTO_DEFINE(name_row, 0);
+PROTO_DEFINE(header_row, 0);
+PROTO_DEFINE(grant_row, 0);
+PROTO_DEFINE(grant_content, 1);
+
+PROTO_DEFINE(vault_authorize, VAULT_AUTHORIZE);
+PROTO_DEFINE(vault_grant, VAULT_GRANT);
+PROTO_DEFINE(vault_ask, VAULT_ASK);
+PROTO_DEFINE(vault_answer, VAULT_ANSWER);
+
+PROTO_DEFINE(proxy_call, PROXY_CALL);
+PROTO_DEFINE(proxy_head, PROXY_HEAD);
+PROTO_DEFINE(proxy_body, PROXY_BODY);
+PROTO_DEFINE(proxy_data, PROXY_DATA);
+PROTO_DEFINE(proxy_credit, PROXY_CREDIT);
+PROTO_DEFINE(proxy_end, PROXY_END);
+PROTO_DEFINE(proxy_cancel, PROXY_CANCEL);
+PROTO_DEFINE(proxy_want, PROXY_WANT);
+
+PROTO_DEFINE(audit_record, AUDIT_RECORD);
+PROTO_DEFINE(audit_ack, AUDIT_ACK);
+PROTO_DEFINE(audit_query, AUDIT_QUERY);
+PROTO_DEFINE(audit_page, AUDIT_PAGE);
+
+const struct schema *const proto_schemas[] = {
+    &vault_authorize_schema, &vault_grant_schema, &vault_ask_schema,   &vault_answer_schema,
+    &proxy_call_schema,      &proxy_head_schema,  &proxy_body_schema,  &proxy_data_schema,
+    &proxy_credit_schema,    &proxy_end_schema,   &proxy_cancel_schema, &proxy_want_schema,
+    &audit_record_schema,    &audit_ack_schema,   &audit_query_schema, &audit_page_schema,
+    &grant_content_schema,   NULL,
+};

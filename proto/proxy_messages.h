@@ -1,0 +1,106 @@
+/* proxy_messages.h - one upstream call as a stream between a gateway and a proxy.
+ *
+ * CALL begins it and alone creates it; each side sends bytes only against credit, which equals what
+ * the receiver has consumed; exactly one end (HEAD or DATA with END true, or PROXY_END) closes it;
+ * CANCEL drops it.  Anything later for the same `call` is ignored. */
+#ifndef PROTO_PROXY_MESSAGES_H
+#define PROTO_PROXY_MESSAGES_H
+
+#include "proto/vault_messages.h"
+
+enum proxy_message {
+    PROXY_CALL = 2,
+    PROXY_HEAD = 3,
+    PROXY_BODY = 4,
+    PROXY_DATA = 5,
+    PROXY_CREDIT = 6,
+    PROXY_END = 7,
+    PROXY_CANCEL = 8,
+    PROXY_WANT = 9,
+};
+
+enum {
+    CHUNK_MAX = 16384,          /* bytes of body in one message */
+    STREAM_WINDOW_BYTES = 16384,/* credit that a stream begins with, each way */
+    HEADERS_MAX = 100,          /* fields; design, HTTP face */
+    HEADER_NAME_MAX = 256,
+    HEADER_VALUE_MAX = 32768,
+    URL_MAX = 512,
+};
+#define BODY_SIZE_UNKNOWN UINT64_MAX
+
+#define FIELDS_header_row(F, L, M)      \
+    F(M, name, TEXT, HEADER_NAME_MAX)   \
+    F(M, value, TEXT, HEADER_VALUE_MAX)
+PROTO_DECLARE(header_row);
+
+/* GRANT and what it is bound to come from the vault (vault_grant); PUBLIC_URL is the broker's own
+ * ("http://127.0.0.1:8787"), for rewriting headers that point at the provider; S3_CREDENTIAL says
+ * that the client signed with AWS4.  BODY is what has arrived so far, END whether that is all. */
+#define FIELDS_proxy_call(F, L, M)          \
+    F(M, call, UINT, UINT64_MAX)            \
+    F(M, request, TEXT, ID_SIZE_MAX)        \
+    F(M, tenant, TEXT, ID_SIZE_MAX)         \
+    F(M, token_id, TEXT, ID_SIZE_MAX)       \
+    F(M, agent, TEXT, ID_SIZE_MAX)          \
+    F(M, provider, TEXT, PROVIDER_MAX)      \
+    F(M, expires_ms, UINT, UINT64_MAX)      \
+    F(M, grant, BYTES, GRANT_MAX)           \
+    F(M, method, TEXT, METHOD_MAX)          \
+    F(M, target, TEXT, TARGET_MAX)          \
+    F(M, public_url, TEXT, URL_MAX)         \
+    F(M, client, TEXT, CLIENT_MAX)          \
+    L(M, headers, header_row, HEADERS_MAX)  \
+    F(M, body_size, UINT, UINT64_MAX)       \
+    F(M, body, BYTES, CHUNK_MAX)            \
+    F(M, end, BOOL, 1)
+PROTO_DECLARE(proxy_call);
+
+/* More of the request's body; END with the last (whose DATA may be empty). */
+#define FIELDS_proxy_body(F, L, M) \
+    F(M, call, UINT, UINT64_MAX)   \
+    F(M, data, BYTES, CHUNK_MAX)   \
+    F(M, end, BOOL, 1)
+PROTO_DECLARE(proxy_body);
+
+/* The gateway took BYTES of the answer: so many more may come. */
+#define FIELDS_proxy_credit(F, L, M) \
+    F(M, call, UINT, UINT64_MAX)     \
+    F(M, bytes, UINT, UINT32_MAX)
+PROTO_DECLARE(proxy_credit);
+
+/* The client went away; nothing more is answered. */
+#define FIELDS_proxy_cancel(F, L, M) F(M, call, UINT, UINT64_MAX)
+PROTO_DECLARE(proxy_cancel);
+
+/* The answer's head with what has arrived of its body.  BODY_SIZE is its Content-Length. */
+#define FIELDS_proxy_head(F, L, M)         \
+    F(M, call, UINT, UINT64_MAX)           \
+    F(M, http, UINT, 999)                  \
+    L(M, headers, header_row, HEADERS_MAX) \
+    F(M, body_size, UINT, UINT64_MAX)      \
+    F(M, data, BYTES, CHUNK_MAX)           \
+    F(M, end, BOOL, 1)
+PROTO_DECLARE(proxy_head);
+
+#define FIELDS_proxy_data(F, L, M) \
+    F(M, call, UINT, UINT64_MAX)   \
+    F(M, data, BYTES, CHUNK_MAX)   \
+    F(M, end, BOOL, 1)
+PROTO_DECLARE(proxy_data);
+
+/* A call that failed: before HEAD it becomes an error answer with STATUS and DETAIL, after it the
+ * client's connection is cut. */
+#define FIELDS_proxy_end(F, L, M)  \
+    F(M, call, UINT, UINT64_MAX)   \
+    F(M, status, UINT, UINT16_MAX) \
+    F(M, detail, TEXT, DETAIL_MAX)
+PROTO_DECLARE(proxy_end);
+
+/* The proxy consumed BYTES of the request's body: so many more may come. */
+#define FIELDS_proxy_want(F, L, M) \
+    F(M, call, UINT, UINT64_MAX)   \
+    F(M, bytes, UINT, UINT32_MAX)
+PROTO_DECLARE(proxy_want);
+
+#endif

@@ -1,0 +1,16 @@
+/* clock.h - the two clocks: one that only goes forward, one that people read. */
+#ifndef COMMON_CLOCK_H
+#define COMMON_CLOCK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { CLOCK_TEXT_SIZE = 25 }; /* "2026-01-31T12:00:00.000Z" and its NUL */
+
+uint64_t clock_mono_ms(void); /* for deadlines and durations */
+uint64_t clock_wall_ms(void); /* since 1970, for what is stored and shown */
+
+/* RFC 3339 in UTC with milliseconds; RET_TEXT takes CLOCK_TEXT_SIZE bytes. */
+void clock_text(uint64_t wall_ms, char *ret_text);
+
+#endif

@@ -1,0 +1,32 @@
+/* daemon.h - what every daemon does in the same order: options, log, open, lock down, loop, close. */
+#ifndef COMMON_DAEMON_H
+#define COMMON_DAEMON_H
+
+#include "common/loop.h"
+#include "common/options.h"
+
+struct daemon {
+    const char *name;             /* "vault" */
+    const struct option *options; /* its own; the common ones are added, see daemon_run() */
+    /* Opens files, keys and sockets; logs its own failure.  Runs before the lock-down. */
+    enum status (*open)(struct loop *loop);
+    /* On SIGTERM or SIGINT: stop taking work and loop_stop() when none is left; NULL stops at once.
+     * A second signal, or 30 s, stops whatever is left. */
+    void (*drain)(struct loop *loop);
+    /* SIGHUP: read again what may change (certificates, providers); NULL ignores it. */
+    void (*reload)(void);
+    /* Appends Prometheus lines to the text for /metrics; NULL for none. */
+    void (*metrics)(struct buffer *text);
+    /* Whether the daemon can serve (its peers answer), for /readyz; NULL for always. */
+    bool (*ready)(void);
+    /* Closes all in reverse; takes a half-opened state. */
+    void (*close)(void);
+};
+
+/* The whole life of a daemon; returns main's exit status.
+ * Common options: --log-level, --admin HOST:PORT (health and metrics, none when not given),
+ * --die-with-parent.  Before opening: umask 077, SIGPIPE ignored, no core files, not dumpable, the
+ * environment cleared but for what the options took.  Prints nothing on standard output. */
+int daemon_run(const struct daemon *daemon, int argc, char **argv);
+
+#endif

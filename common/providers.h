@@ -1,0 +1,81 @@
+/* providers.h - the table of providers: what each is called, where it is, how it wants its
+ * credential.  Data only (config/providers.json and the operator's file); no provider is named in C.
+ *
+ * Immutable once loaded; all text is owned by the table. */
+#ifndef COMMON_PROVIDERS_H
+#define COMMON_PROVIDERS_H
+
+#include "common/bytes.h"
+
+enum auth_type { AUTH_BEARER, AUTH_HEADER, AUTH_BASIC, AUTH_QUERY, AUTH_SIGV4 };
+
+struct auth_rule {
+    const char *path;      /* pattern for the upstream path, NULL for any; `*` takes any bytes */
+    enum auth_type type;
+    const char *name;      /* header or query parameter; for basic the user */
+    const char **services; /* sigv4: NULL-ended list of AWS services that may be called */
+};
+
+struct deny_rule {
+    const char *method; /* "*" for any */
+    const char *path;   /* pattern */
+};
+
+struct provider_header {
+    const char *name;
+    const char *value;
+};
+
+struct provider {
+    const char *name;
+    const char **aliases;           /* NULL-ended, as all lists here */
+    const char *origin;             /* "https://api.example.com", no trailing slash; sigv4: template
+                                     * with {service} and {region} */
+    const char **secrets;           /* names of the secrets that it needs */
+    const char **optional_secrets;
+    const struct auth_rule *auth;   /* auth_count rows, the first whose path matches applies */
+    size_t auth_count;
+    const char *path_prefix;        /* NULL for none */
+    const struct provider_header *default_headers; /* added when the client sent none */
+    size_t default_header_count;
+    const char **rewrite_headers;   /* besides Link and Location */
+    const struct deny_rule *deny;
+    size_t deny_count;
+    uint32_t connect_ms, first_byte_ms, idle_ms;
+    const char *ca_file;            /* NULL for the system's */
+    bool allow_insecure;            /* plain http and private addresses are permitted */
+    const char *base_url_suffix;    /* what an SDK's base_url adds after /api/<name>, or "" */
+    const char *example;            /* one line of code or a command, for the page */
+};
+
+struct providers;
+
+/* The built-in table, with the rows of the operator's FILE (may be NULL) laid over it field by
+ * field.  STATUS_INVALID with a sentence in RET_WHY (a static or table-lifetime buffer of the
+ * module, valid until the next call) naming row and field for a malformed file. */
+MUST_USE enum status providers_load(const char *file, struct providers **ret_providers,
+                                    const char **ret_why);
+void providers_free(struct providers **providers);
+
+/* By name or alias (exact, lower case); NULL when there is none. */
+const struct provider *providers_find(const struct providers *providers, struct view name);
+/* The table in order: index 0 up to providers_count(). */
+size_t providers_count(const struct providers *providers);
+const struct provider *providers_at(const struct providers *providers, size_t index);
+
+/* Appends the upstream's path and query for TARGET (what follows /api/<provider>): the prefix goes
+ * in front when the path does not already begin with it. */
+MUST_USE enum status provider_target(const struct provider *provider, struct view target,
+                                     struct buffer *ret_target);
+
+/* Whether the call is on the deny list: judged on the decoded upstream path (percent-decoded,
+ * repeated slashes folded, a trailing slash dropped), so that another spelling does not get by. */
+bool provider_denies(const struct provider *provider, struct view method, struct view target);
+
+/* The auth rule for TARGET (upstream path); NULL when none matches. */
+const struct auth_rule *provider_auth(const struct provider *provider, struct view target);
+
+/* Whether TEXT matches PATTERN, in which `*` stands for any bytes, none included. */
+bool pattern_match(const char *pattern, struct view text);
+
+#endif

@@ -1,8 +1,8 @@
-/* channel.h - records between daemons.  The only file that makes ZeroMQ sockets (channel.c).
+/* channel.h - records between daemons.  Only sockets.c, below it, makes ZeroMQ sockets.
  *
  * A listening end is a ROUTER, a connecting end a DEALER; a listening end serves ONE role, so a
  * record's sender is known by the socket it came in on.  On "ipc://" the directory's mode (0700)
- * says who may connect, on "tcp://" CURVE and an allow-list of public keys for the role (zap.c).
+ * says who may connect, on "tcp://" CURVE and an allow-list of public keys for the role (sockets.c).
  *
  * A frame is the sender's instance id (CHANNEL_INSTANCE_BYTES, random per process start) and any
  * number of records, each a 4-byte big-endian size and that many bytes.  Records queue per peer and

@@ -2,12 +2,15 @@
 #ifndef COMMON_DAEMON_H
 #define COMMON_DAEMON_H
 
+#include "common/bytes.h"
 #include "common/loop.h"
 #include "common/options.h"
 
 struct daemon {
     const char *name;             /* "vault" */
     const struct option *options; /* its own; the common ones are added, see daemon_run() */
+    /* Reads what it needs of the environment, which is cleared after; NULL for nothing. */
+    void (*environment)(void);
     /* Opens files, keys and sockets; logs its own failure.  Runs before the lock-down. */
     enum status (*open)(struct loop *loop);
     /* On SIGTERM or SIGINT: stop taking work and loop_stop() when none is left; NULL stops at once.

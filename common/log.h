@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
+enum log_level { LEVEL_DEBUG, LEVEL_INFO, LEVEL_WARN, LEVEL_ERROR };
 
 /* NAME is kept by reference; lines below LEVEL are dropped. */
 void log_open(const char *name, enum log_level level);
@@ -15,10 +15,10 @@ void log_open(const char *name, enum log_level level);
 void log_line(enum log_level level, const char *event, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-#define log_debug(event, ...) log_line(LOG_DEBUG, event, __VA_ARGS__)
-#define log_info(event, ...) log_line(LOG_INFO, event, __VA_ARGS__)
-#define log_warn(event, ...) log_line(LOG_WARN, event, __VA_ARGS__)
-#define log_error(event, ...) log_line(LOG_ERROR, event, __VA_ARGS__)
+#define log_debug(event, ...) log_line(LEVEL_DEBUG, event, __VA_ARGS__)
+#define log_info(event, ...) log_line(LEVEL_INFO, event, __VA_ARGS__)
+#define log_warn(event, ...) log_line(LEVEL_WARN, event, __VA_ARGS__)
+#define log_error(event, ...) log_line(LEVEL_ERROR, event, __VA_ARGS__)
 
 /* At most one line a second, for what a stranger can cause: true when it is time for one, and then
  * RET_COUNT is how often it happened since the last. */

@@ -1,0 +1,194 @@
+/* daemon.c - the life of every daemon, in one visible order: options, environment, hardening, open,
+ * restrict, loop, close. */
+#include "common/daemon.h"
+
+#include <czmq.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/admin.h"
+#include "common/log.h"
+
+enum { OPTIONS_MAX = 40, DRAIN_MS_MAX = 30000 };
+
+static struct {
+    const struct daemon *daemon;
+    struct loop *loop;
+    struct admin *admin;
+    int signal_fd;
+    bool draining;
+    const char *log_level;
+    const char *admin_address;
+    bool die_with_parent;
+} self = {.signal_fd = -1, .log_level = "info"};
+
+static const struct option common_options[] = {
+    {"log-level", OPTION_TEXT, &self.log_level, "LEVEL debug, info, warn or error", false},
+    {"admin", OPTION_TEXT, &self.admin_address, "HOST:PORT for health and metrics", false},
+    {"die-with-parent", OPTION_FLAG, &self.die_with_parent, "stop when the parent process ends",
+     false},
+};
+
+static enum status parse_options(const struct daemon *daemon, int argc, char **argv)
+{
+    struct option all[OPTIONS_MAX];
+    size_t count = sizeof common_options / sizeof common_options[0];
+    char program[64];
+    memcpy(all, common_options, sizeof common_options);
+    for (const struct option *option = daemon->options; option->name; option++) {
+        if (count == OPTIONS_MAX - 1) {
+            return STATUS_INTERNAL;
+        }
+        all[count++] = *option;
+    }
+    all[count] = (struct option){NULL, OPTION_TEXT, NULL, NULL, false};
+    snprintf(program, sizeof program, "seks-%s", daemon->name);
+    return options_parse(program, all, argc, argv);
+}
+
+static enum status open_log(const char *name)
+{
+    static const char *const levels[] = {"debug", "info", "warn", "error"};
+    for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++) {
+        if (strcmp(self.log_level, levels[i]) == 0) {
+            log_open(name, (enum log_level)i);
+            return STATUS_OK;
+        }
+    }
+    fprintf(stderr, "seks-%s: --log-level takes debug, info, warn or error\n", name);
+    return STATUS_INVALID;
+}
+
+/* The environment steers libraries (proxies, key logs, CA bundles) and may hold secrets. */
+static void forget_environment(void)
+{
+    if (self.daemon->environment) {
+        self.daemon->environment();
+    }
+    clearenv();
+}
+
+static enum status harden(void)
+{
+    const struct rlimit none = {0, 0};
+    umask(077);
+    if (setrlimit(RLIMIT_CORE, &none) != 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0 ||
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
+        log_error("harden", "cannot turn core dumps off: %s", strerror(errno));
+        return STATUS_INTERNAL;
+    }
+    if (self.die_with_parent) {
+        prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
+    }
+    return STATUS_OK;
+}
+
+static void stop(void *arg)
+{
+    (void)arg;
+    loop_stop(self.loop);
+}
+
+static void begin_stop(int number)
+{
+    log_info("stop", "signal %d", number);
+    if (!self.daemon->drain || self.draining) {
+        loop_stop(self.loop);
+        return;
+    }
+    self.draining = true;
+    if (loop_once(self.loop, DRAIN_MS_MAX, stop, NULL) < 0) {
+        loop_stop(self.loop);
+    }
+    self.daemon->drain(self.loop);
+}
+
+static void on_signal(void *arg)
+{
+    struct signalfd_siginfo info;
+    (void)arg;
+    if (read(self.signal_fd, &info, sizeof info) != (ssize_t)sizeof info) {
+        return;
+    }
+    if (info.ssi_signo == SIGHUP) {
+        if (self.daemon->reload) {
+            self.daemon->reload();
+        }
+        return;
+    }
+    begin_stop((int)info.ssi_signo);
+}
+
+/* Before the first thread, so that every thread has them blocked and only the loop sees them. */
+static enum status open_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0) {
+        return STATUS_INTERNAL;
+    }
+    zsys_handler_set(NULL); /* CZMQ would install its own */
+    self.signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    self.loop = loop_new();
+    if (self.signal_fd < 0 || !self.loop) {
+        return STATUS_INTERNAL;
+    }
+    return loop_watch(self.loop, self.signal_fd, on_signal, NULL);
+}
+
+static void close_all(void)
+{
+    admin_close(&self.admin);
+    self.daemon->close();
+    loop_free(&self.loop);
+    if (self.signal_fd >= 0) {
+        close(self.signal_fd);
+    }
+    zsys_shutdown();
+}
+
+static enum status open_all(void)
+{
+    enum status status = harden();
+    if (status == STATUS_OK) {
+        status = open_signals();
+    }
+    if (status == STATUS_OK) {
+        status = self.daemon->open(self.loop);
+    }
+    if (status == STATUS_OK && self.admin_address) {
+        status = admin_open(self.loop, self.daemon, self.admin_address, &self.admin);
+    }
+    return status;
+}
+
+int daemon_run(const struct daemon *daemon, int argc, char **argv)
+{
+    self.daemon = daemon;
+    if (parse_options(daemon, argc, argv) != STATUS_OK || open_log(daemon->name) != STATUS_OK) {
+        return 2;
+    }
+    forget_environment();
+    enum status status = open_all();
+    if (status != STATUS_OK) {
+        log_error("start", "cannot start: %s", status_name(status));
+        close_all();
+        return 1;
+    }
+    log_info("start", "version %s", SEKS_VERSION);
+    loop_run(self.loop);
+    close_all();
+    log_info("end", "stopped");
+    return 0;
+}

@@ -30,6 +30,7 @@ enum {
     GRANT_MAX = 4 * SECRET_VALUE_MAX,
     ANSWER_MAX = 1 << 20,
     NAMES_MAX = 1000,
+    PUBLIC_URL_MAX = 512,
 };
 
 /* May this token call this provider, through the one proxy process PROXY?  TOKEN is a provider
@@ -83,7 +84,8 @@ PROTO_DECLARE(name_row);
 /* One operation for an account or an agent.  CREDENTIAL is a seks_account_ or seks_agent_ token or
  * a session id; fields that OP does not use are empty.  BOX and BOX2 hold the secret value or the
  * password(s) (old, new), sealed to the vault's intake key, or, for AGENT_SECRET_GET, BOX is the
- * X25519 public key to which the value is to be sealed. */
+ * X25519 public key to which the value is to be sealed.  PUBLIC_URL is the broker's own
+ * ("http://127.0.0.1:8787"), for the base_url of a token.  AUDIT_LIST: ID filters by agent. */
 #define FIELDS_vault_ask(F, L, M)            \
     F(M, call, UINT, UINT64_MAX)             \
     F(M, request, TEXT, ID_SIZE_MAX)         \
@@ -91,6 +93,7 @@ PROTO_DECLARE(name_row);
     F(M, credential, TEXT, TOKEN_SIZE_MAX)   \
     F(M, csrf, TEXT, 64)                     \
     F(M, client, TEXT, CLIENT_MAX)           \
+    F(M, public_url, TEXT, PUBLIC_URL_MAX)   \
     F(M, id, TEXT, ID_SIZE_MAX)              \
     F(M, token_id, TEXT, ID_SIZE_MAX)        \
     F(M, name, TEXT, NAME_MAX_BYTES)         \

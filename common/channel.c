@@ -2,9 +2,8 @@
  *
  * A peer of a listening channel is known by its routing id, which is its instance id; the frame
  * repeats it.  Nothing that arrives is asserted: a frame that does not parse whole is dropped. */
-#include "common/channel.h"
+#include "common/channel_private.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zmq.h>
@@ -13,41 +12,6 @@
 #include "common/crypto.h"
 #include "common/log.h"
 #include "common/sockets.h"
-
-enum {
-    IDENTITY_BYTES = 1 + CHANNEL_INSTANCE_BYTES, /* a routing id may not begin with 0 */
-    RECORD_HEAD_BYTES = 4,
-    FRAME_TARGET_BYTES = 256 << 10, /* records are gathered up to this; a larger one goes alone */
-    FRAMES_PER_TURN = 64,           /* then the others have their turn */
-    SEEK_MS = 25,                   /* between heartbeats to a peer that is not up */
-    RETRY_MS = 2,                   /* when ZeroMQ's queue was full */
-};
-
-struct channel_peer {
-    struct channel *channel;
-    struct channel_peer *next;
-    uint8_t instance[CHANNEL_INSTANCE_BYTES];
-    bool spoke; /* `instance` is set */
-    bool up;
-    bool answer_due; /* a heartbeat came */
-    bool dirty;      /* in the flush list */
-    uint64_t heard_ms;
-    struct buffer out;
-    size_t record_start; /* of the record under construction */
-    void *slot;
-};
-
-struct channel {
-    struct loop *loop;
-    void *socket;
-    bool listening;
-    const struct channel_events *events;
-    void *arg;
-    struct channel_peer *peers;
-    int beat_timer;
-    int retry_timer;
-    bool work; /* some peer has something to send */
-};
 
 static uint64_t malformed;
 static struct log_limit malformed_limit;
@@ -96,7 +60,7 @@ static void peer_free(struct channel_peer *peer)
     free(peer);
 }
 
-static void peer_down(struct channel_peer *peer)
+void channel_peer_down(struct channel_peer *peer)
 {
     struct channel *channel = peer->channel;
     bool was_up = peer->up;
@@ -125,109 +89,6 @@ static void peer_heard(struct channel_peer *peer, const uint8_t *instance)
     buffer_clear(&peer->out);
     if (peer->channel->events->up) {
         peer->channel->events->up(peer->channel->arg, peer);
-    }
-}
-
-/* ---- sending ---- */
-
-static void work_for(struct channel_peer *peer)
-{
-    peer->dirty = true;
-    peer->channel->work = true;
-}
-
-/* How many of the queued bytes go into the next frame: whole records. */
-static size_t frame_size(struct view out)
-{
-    size_t size = 0;
-    while (size < out.size) {
-        const uint8_t *at = out.data + size;
-        size_t record = (size_t)at[0] << 24 | (size_t)at[1] << 16 | (size_t)at[2] << 8 | at[3];
-        if (size > 0 && size + RECORD_HEAD_BYTES + record > FRAME_TARGET_BYTES) {
-            break;
-        }
-        size += RECORD_HEAD_BYTES + record;
-    }
-    return size;
-}
-
-/* Sends one frame; 0, or an errno of zmq_msg_send(). */
-static int send_frame(struct channel_peer *peer, struct view records)
-{
-    struct channel *channel = peer->channel;
-    zmq_msg_t frame;
-    if (channel->listening) {
-        uint8_t identity[IDENTITY_BYTES] = {'S'};
-        memcpy(identity + 1, peer->instance, CHANNEL_INSTANCE_BYTES);
-        if (zmq_send(channel->socket, identity, sizeof identity, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0) {
-            return zmq_errno();
-        }
-    }
-    if (zmq_msg_init_size(&frame, CHANNEL_INSTANCE_BYTES + records.size) != 0) {
-        return ENOMEM;
-    }
-    uint8_t *data = zmq_msg_data(&frame);
-    memcpy(data, channel_own_instance().data, CHANNEL_INSTANCE_BYTES);
-    if (records.size) {
-        memcpy(data + CHANNEL_INSTANCE_BYTES, records.data, records.size);
-    }
-    if (zmq_msg_send(&frame, channel->socket, ZMQ_DONTWAIT) < 0) {
-        int error = zmq_errno();
-        zmq_msg_close(&frame);
-        return error;
-    }
-    return 0;
-}
-
-/* Sends what is queued for PEER; false when it has to be tried again.  May free the peer. */
-static bool peer_flush(struct channel_peer *peer)
-{
-    int error = 0;
-    size_t sent = 0;
-    bool beat = peer->answer_due;
-    while ((sent < peer->out.size || beat) && error == 0) {
-        struct view rest = view_of(peer->out.data + sent, peer->out.size - sent);
-        size_t size = rest.size ? frame_size(rest) : 0;
-        error = send_frame(peer, view_of(rest.data, size));
-        sent += error == 0 ? size : 0;
-        beat = beat && error != 0;
-    }
-    buffer_consume(&peer->out, sent);
-    peer->answer_due = beat;
-    peer->dirty = error != 0;
-    if (error == EHOSTUNREACH && peer->channel->listening) {
-        peer_down(peer);
-        return true;
-    }
-    return error == 0;
-}
-
-static void channel_flush(void *arg);
-
-static void on_retry(void *arg)
-{
-    struct channel *channel = arg;
-    channel->retry_timer = -1;
-    channel->work = true; /* the turn's end flushes */
-}
-
-static void channel_flush(void *arg)
-{
-    struct channel *channel = arg;
-    bool again = false;
-    if (!channel->work || channel->retry_timer >= 0) {
-        return;
-    }
-    channel->work = false;
-    for (struct channel_peer *peer = channel->peers, *next; peer; peer = next) {
-        next = peer->next;
-        if (peer->dirty) {
-            again = !peer_flush(peer) || again;
-        }
-    }
-    if (again) {
-        channel->retry_timer = loop_once(channel->loop, RETRY_MS, on_retry, channel);
-        channel->work = channel->retry_timer < 0;
     }
 }
 
@@ -305,7 +166,7 @@ static void take_frame(struct channel *channel, struct view identity, struct vie
     peer_heard(peer, frame.data);
     if (records.size == 0 && channel->listening) {
         peer->answer_due = true;
-        work_for(peer);
+        channel_work_for(peer);
     }
     while (take_record(&records, &record)) {
         channel->events->record(channel->arg, peer, record);
@@ -363,7 +224,7 @@ static void sweep(struct channel *channel)
     for (struct channel_peer *peer = channel->peers, *next; peer; peer = next) {
         next = peer->next;
         if (peer->up && now - peer->heard_ms > CHANNEL_SILENCE_MS) {
-            peer_down(peer);
+            channel_peer_down(peer);
         }
     }
 }
@@ -376,7 +237,7 @@ static void on_beat(void *arg)
     if (!channel->listening) {
         struct channel_peer *server = channel->peers;
         seeking = !server->up;
-        (void)send_frame(server, (struct view){NULL, 0}); /* lost: the next one tells */
+        (void)channel_send_frame(server, (struct view){NULL, 0}); /* lost: the next one tells */
     }
     channel->beat_timer =
         loop_once(channel->loop, seeking ? SEEK_MS : CHANNEL_BEAT_MS, on_beat, channel);
@@ -494,44 +355,6 @@ struct channel_peer *channel_server(struct channel *channel)
 struct channel_peer *channel_next_peer(struct channel *channel, struct channel_peer *peer)
 {
     return peer ? peer->next : channel->peers;
-}
-
-struct buffer *channel_record_begin(struct channel_peer *peer)
-{
-    static const uint8_t head[RECORD_HEAD_BYTES];
-    if (!peer->up || peer->out.size > CHANNEL_BACKLOG_MAX) {
-        return NULL;
-    }
-    peer->record_start = peer->out.size;
-    buffer_append(&peer->out, head, sizeof head);
-    return &peer->out;
-}
-
-enum status channel_record_end(struct channel_peer *peer)
-{
-    size_t size = peer->out.size - peer->record_start - RECORD_HEAD_BYTES;
-    if (peer->out.failed || size == 0 || size > CHANNEL_RECORD_MAX - RECORD_HEAD_BYTES) {
-        bool failed = peer->out.failed;
-        peer->out.size = peer->record_start;
-        peer->out.failed = false;
-        return failed ? STATUS_UNAVAILABLE : STATUS_TOO_LARGE;
-    }
-    uint8_t *head = peer->out.data + peer->record_start;
-    for (size_t i = 0; i < RECORD_HEAD_BYTES; i++) {
-        head[i] = (uint8_t)(size >> (24 - 8 * i));
-    }
-    work_for(peer);
-    return STATUS_OK;
-}
-
-enum status channel_send(struct channel_peer *peer, struct view record)
-{
-    struct buffer *out = channel_record_begin(peer);
-    if (!out) {
-        return STATUS_UNAVAILABLE;
-    }
-    buffer_append_view(out, record);
-    return channel_record_end(peer);
 }
 
 bool channel_peer_up(const struct channel_peer *peer)

@@ -45,7 +45,8 @@ struct provider {
     const char *ca_file;            /* NULL for the system's */
     bool allow_insecure;            /* plain http and private addresses are permitted */
     const char *base_url_suffix;    /* what an SDK's base_url adds after /api/<name>, or "" */
-    const char *example;            /* one line of code or a command, for the page */
+    const char *example;            /* one line of code or a command, for the page; holds {base_url}
+                                     * and {token} where those go */
 };
 
 struct providers;
@@ -68,8 +69,11 @@ const struct provider *providers_at(const struct providers *providers, size_t in
 MUST_USE enum status provider_target(const struct provider *provider, struct view target,
                                      struct buffer *ret_target);
 
-/* Whether the call is on the deny list: judged on the decoded upstream path (percent-decoded,
- * repeated slashes folded, a trailing slash dropped), so that another spelling does not get by. */
+/* Whether the call is on the deny list: judged on the decoded upstream path (percent-decoded up to
+ * three times, repeated slashes folded, a trailing slash dropped, letters of either case), so that
+ * another spelling does not get by.  TARGET may be what follows /api/<provider> or the upstream's.
+ * Only method and path are judged: a call that does its harm by query or body (S3's ?policy and
+ * ?acl, GraphQL, SNS's Action) is for the provider's own permissions on the key. */
 bool provider_denies(const struct provider *provider, struct view method, struct view target);
 
 /* The auth rule for TARGET (upstream path); NULL when none matches. */

@@ -273,7 +273,7 @@ static void denials_hold_in_every_spelling(void **state)
         {"openai", "POST", "/v1/%256frganization%2Fprojects", true},
         {"openai", "POST", "/v1/./organization/projects?x=y", true},
         {"openai", "POST", "/v1/organization;a=b/projects", true},
-        {"openai", "POST", "/v1\\organization\\projects", true},
+        {"openai", "POST", "/v1/organization\\\\projects", true},
         {"openai", "POST", "/v1/files?path=/v1/organization/projects", false},
         {"anthropic", "POST", "/v1/organizations/api_keys/abc", true},
         {"anthropic", "POST", "/v1/messages", false},

@@ -226,3 +226,23 @@ void crypto_aad_field(struct buffer *aad, struct view field)
     buffer_append(aad, head, sizeof head);
     buffer_append_view(aad, field);
 }
+
+/* OWASP's least for Argon2id: 19 MiB, two passes, one lane. */
+enum { ARGON2_PASSES = 2, ARGON2_BYTES = 19456 * 1024 };
+_Static_assert(crypto_pwhash_STRBYTES <= CRYPTO_PASSWORD_SIZE, "a hash must fit");
+
+enum status crypto_password_hash(struct view password, char *ret_hash)
+{
+    if (sodium_init() < 0 ||
+        crypto_pwhash_str_alg(ret_hash, (const char *)password.data, password.size, ARGON2_PASSES,
+                              ARGON2_BYTES, crypto_pwhash_ALG_ARGON2ID13) != 0) {
+        return STATUS_INTERNAL;
+    }
+    return STATUS_OK;
+}
+
+bool crypto_password_check(struct view password, const char *hash)
+{
+    return sodium_init() >= 0 &&
+           crypto_pwhash_str_verify(hash, (const char *)password.data, password.size) == 0;
+}

@@ -55,6 +55,14 @@ MUST_USE enum status crypto_sealed_make(const uint8_t *public_key, struct view p
 MUST_USE enum status crypto_sealed_open(const uint8_t *public_key, const uint8_t *private_key,
                                      struct view box, struct secret **ret_plain);
 
+enum { CRYPTO_PASSWORD_SIZE = 128 }; /* a password hash as text, with its NUL */
+
+/* Argon2id (RFC 9106) with 19 MiB and two passes, about 50 ms: never in an event loop.  RET_HASH
+ * takes CRYPTO_PASSWORD_SIZE bytes. */
+MUST_USE enum status crypto_password_hash(struct view password, char *ret_hash);
+/* Whether HASH was made of PASSWORD; one that is malformed was not. */
+bool crypto_password_check(struct view password, const char *hash);
+
 /* Appends one field of associated data, 4 bytes of size (big-endian) and the bytes, so that no two
  * lists of fields make the same bytes. */
 void crypto_aad_field(struct buffer *aad, struct view field);

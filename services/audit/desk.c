@@ -1,0 +1,268 @@
+/* desk.c - takes records in, and acknowledges each after its commit.
+ *
+ * Each role has its own socket, so what it may send is decided by the door and not by the message.
+ * The turn-end function is added before the channels', so acknowledgements leave the same turn. */
+#include "services/audit/audit.h"
+
+#include <stdlib.h>
+
+#include "common/channel.h"
+#include "common/log.h"
+
+#define KIND(kind) (1u << (kind))
+
+/* What each role may send. */
+struct door {
+    const char *role;
+    unsigned kinds;
+    bool may_query;
+};
+static const struct door doors[] = {
+    {"vault", KIND(AUDIT_INTENT) | KIND(AUDIT_DENIED) | KIND(AUDIT_ACCOUNT) | KIND(AUDIT_SYSTEM),
+     true},
+    {"proxy", KIND(AUDIT_OUTCOME), false},
+};
+enum { DOOR_COUNT = sizeof doors / sizeof doors[0] };
+
+/* An acknowledgement that waits for the commit. */
+struct pending {
+    struct channel_peer *peer; /* NULL once it is gone */
+    uint64_t call;
+    uint64_t seq;
+};
+
+struct open_door {
+    struct desk *desk;
+    const struct door *door;
+    struct channel *channel;
+};
+
+struct desk {
+    struct loop *loop;
+    struct ledger *ledger;
+    struct open_door open[DOOR_COUNT];
+    struct pending *pending;
+    size_t pending_count, pending_capacity;
+    struct buffer out;
+    struct buffer page;
+    uint64_t records[AUDIT_SYSTEM + 1];
+    uint64_t commits, failures, refused;
+    struct log_limit limit;
+};
+
+static void reply(struct desk *desk, struct channel_peer *peer, const struct schema *schema,
+                  const void *message)
+{
+    buffer_clear(&desk->out);
+    enum status status = proto_encode(schema, message, &desk->out);
+    if (status == STATUS_OK) {
+        status = channel_send(peer, buffer_view(&desk->out));
+    }
+    if (status != STATUS_OK) {
+        log_debug("reply", "not sent: %s", status_name(status)); /* it will ask again */
+    }
+}
+
+static void acknowledge(struct desk *desk, struct channel_peer *peer, uint64_t call,
+                        enum status status, uint64_t seq)
+{
+    struct audit_ack ack = {call, status_to_wire(status), status == STATUS_OK ? seq : 0};
+    reply(desk, peer, &audit_ack_schema, &ack);
+}
+
+/* Commits what is staged and acknowledges all that waits for it. */
+static void settle(void *arg)
+{
+    struct desk *desk = arg;
+    if (desk->pending_count == 0) {
+        return;
+    }
+    enum status status = STATUS_OK;
+    if (ledger_staged(desk->ledger) > 0) {
+        status = ledger_commit(desk->ledger);
+        desk->commits++;
+        desk->failures += status != STATUS_OK;
+    }
+    uint64_t on_disk = ledger_head(desk->ledger)->seq;
+    for (size_t i = 0; i < desk->pending_count; i++) {
+        const struct pending *pending = &desk->pending[i];
+        if (pending->peer) {
+            acknowledge(desk, pending->peer, pending->call,
+                        pending->seq <= on_disk ? STATUS_OK : status, pending->seq);
+        }
+    }
+    desk->pending_count = 0;
+}
+
+static bool wait_for_commit(struct desk *desk, struct channel_peer *peer, uint64_t call,
+                            uint64_t seq)
+{
+    if (desk->pending_count == desk->pending_capacity) {
+        size_t capacity = desk->pending_capacity ? 2 * desk->pending_capacity : 256;
+        struct pending *grown = reallocarray(desk->pending, capacity, sizeof *grown);
+        if (!grown) {
+            return false;
+        }
+        desk->pending = grown;
+        desk->pending_capacity = capacity;
+    }
+    desk->pending[desk->pending_count++] = (struct pending){peer, call, seq};
+    return true;
+}
+
+static void refuse(struct desk *desk, const struct door *door, const char *what)
+{
+    uint64_t count;
+    desk->refused++;
+    if (log_due(&desk->limit, &count)) {
+        log_warn("refused", "%s from %s (%llu times)", what, door->role,
+                 (unsigned long long)count);
+    }
+}
+
+static void take_record(struct open_door *open, struct channel_peer *peer, struct view bytes)
+{
+    struct desk *desk = open->desk;
+    struct audit_record record;
+    uint64_t seq = 0;
+    if (proto_decode(&audit_record_schema, bytes, &record) != STATUS_OK) {
+        refuse(desk, open->door, "a malformed record");
+        return;
+    }
+    if (!(open->door->kinds & KIND(record.kind))) {
+        refuse(desk, open->door, "a kind of record that is not its own");
+        acknowledge(desk, peer, record.call, STATUS_DENIED, 0);
+        return;
+    }
+    enum status status = ledger_add(desk->ledger, &record, &seq);
+    if (status != STATUS_OK) {
+        acknowledge(desk, peer, record.call, status, 0);
+        return;
+    }
+    desk->records[record.kind]++;
+    if (!wait_for_commit(desk, peer, record.call, seq)) {
+        log_error("memory", "no memory for an acknowledgement"); /* it will be sent again */
+    }
+    if (ledger_staged(desk->ledger) > BATCH_BYTES_MAX) {
+        settle(desk);
+    }
+}
+
+static void answer_query(struct open_door *open, struct channel_peer *peer, struct view bytes)
+{
+    struct desk *desk = open->desk;
+    struct audit_query query;
+    struct audit_page page = {0};
+    if (!open->door->may_query ||
+        proto_decode(&audit_query_schema, bytes, &query) != STATUS_OK) {
+        refuse(desk, open->door, "a query that is malformed or not permitted");
+        return;
+    }
+    settle(desk); /* so that the page has what came before the question */
+    buffer_clear(&desk->page);
+    enum status status = query_run(ledger_fd(desk->ledger), ledger_size(desk->ledger), &query,
+                                   &desk->page, &page.next);
+    page.call = query.call;
+    page.status = status_to_wire(status);
+    page.records = status == STATUS_OK ? buffer_view(&desk->page) : view_text("[]");
+    reply(desk, peer, &audit_page_schema, &page);
+}
+
+static void on_record(void *arg, struct channel_peer *peer, struct view bytes)
+{
+    struct open_door *open = arg;
+    switch (proto_id(bytes)) {
+    case AUDIT_RECORD:
+        take_record(open, peer, bytes);
+        return;
+    case AUDIT_QUERY:
+        answer_query(open, peer, bytes);
+        return;
+    default:
+        refuse(open->desk, open->door, "an unknown message");
+    }
+}
+
+static void on_up(void *arg, struct channel_peer *peer)
+{
+    struct open_door *open = arg;
+    (void)peer;
+    log_info("peer", "a %s is up", open->door->role);
+}
+
+static void on_down(void *arg, struct channel_peer *peer)
+{
+    struct open_door *open = arg;
+    struct desk *desk = open->desk;
+    for (size_t i = 0; i < desk->pending_count; i++) {
+        if (desk->pending[i].peer == peer) {
+            desk->pending[i].peer = NULL;
+        }
+    }
+    log_info("peer", "a %s is down", open->door->role);
+}
+
+enum status desk_open(struct loop *loop, struct ledger *ledger, const char *listen_vault,
+                      const char *listen_proxy, struct desk **ret_desk)
+{
+    static const struct channel_events events = {on_record, on_up, on_down};
+    const char *const endpoints[DOOR_COUNT] = {listen_vault, listen_proxy};
+    CLEANUP(desk_close) struct desk *desk = calloc(1, sizeof *desk);
+    if (!desk) {
+        return STATUS_INTERNAL;
+    }
+    desk->loop = loop;
+    desk->ledger = ledger;
+    enum status status = loop_turn_end(loop, settle, desk);
+    for (size_t i = 0; i < DOOR_COUNT && status == STATUS_OK; i++) {
+        desk->open[i] = (struct open_door){desk, &doors[i], NULL};
+        status = channel_listen(loop, endpoints[i], doors[i].role, &events, &desk->open[i],
+                                &desk->open[i].channel);
+    }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    *ret_desk = TAKE(desk);
+    return STATUS_OK;
+}
+
+void desk_close(struct desk **desk)
+{
+    if (!*desk) {
+        return;
+    }
+    settle(*desk);
+    loop_unturn_end((*desk)->loop, settle, *desk);
+    for (size_t i = 0; i < DOOR_COUNT; i++) {
+        channel_close(&(*desk)->open[i].channel);
+    }
+    free((*desk)->pending);
+    buffer_free(&(*desk)->out);
+    buffer_free(&(*desk)->page);
+    free(*desk);
+    *desk = NULL;
+}
+
+void desk_metrics(const struct desk *desk, struct buffer *text)
+{
+    static const char *const kinds[] = {"intent", "outcome", "denied", "account", "system"};
+    buffer_append_text(text, "# TYPE seks_audit_records_total counter\n");
+    for (size_t i = 0; i <= AUDIT_SYSTEM; i++) {
+        buffer_printf(text, "seks_audit_records_total{kind=\"%s\"} %llu\n", kinds[i],
+                      (unsigned long long)desk->records[i]);
+    }
+    const struct {
+        const char *name, *type;
+        uint64_t value;
+    } rows[] = {
+        {"seks_audit_commits_total", "counter", desk->commits},
+        {"seks_audit_commit_failures_total", "counter", desk->failures},
+        {"seks_audit_refused_total", "counter", desk->refused},
+        {"seks_audit_log_bytes", "gauge", ledger_size(desk->ledger)},
+        {"seks_audit_seq", "gauge", ledger_head(desk->ledger)->seq},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        buffer_printf(text, "# TYPE %s %s\n%s %llu\n", rows[i].name, rows[i].type, rows[i].name,
+                      (unsigned long long)rows[i].value);
+    }
+}

@@ -1,0 +1,267 @@
+/* line.c - one record as one line of JSON, and back.
+ *
+ * Every quote inside a text is escaped, so `,"name":` stands nowhere but before a member: lines can
+ * be searched as bytes. */
+#include "services/audit/audit.h"
+
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/crypto.h"
+#include "common/keyfile.h"
+
+static const char *const kinds[] = {
+    [AUDIT_INTENT] = "intent",   [AUDIT_OUTCOME] = "outcome", [AUDIT_DENIED] = "denied",
+    [AUDIT_ACCOUNT] = "account", [AUDIT_SYSTEM] = "system",
+};
+
+static const char hash_name[] = ",\"hash\":\"";
+static const char prev_name[] = ",\"prev\":\"";
+enum {
+    HASH_NAME_SIZE = sizeof hash_name - 1,
+    PREV_NAME_SIZE = sizeof prev_name - 1,
+    HASH_PART = HASH_NAME_SIZE + HASH_CHARS + 1, /* and its quote */
+    PREV_PART = PREV_NAME_SIZE + HASH_CHARS + 1,
+};
+
+const struct head head_of_nothing = {
+    0, "0000000000000000000000000000000000000000000000000000000000000000"};
+
+/* The size of the well-formed UTF-8 sequence at TEXT (RFC 3629 section 4), 0 when it is none. */
+static size_t utf8_size(const uint8_t *text, size_t left)
+{
+    uint8_t first = text[0], low = 0x80, high = 0xBF;
+    size_t size = first < 0x80 ? 1 : first >= 0xC2 && first <= 0xDF ? 2 : first >= 0xE0 && first <= 0xEF ? 3
+                  : first >= 0xF0 && first <= 0xF4 ? 4 : 0;
+    if (size == 0 || size > left) {
+        return 0;
+    }
+    low = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : low;
+    high = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : high;
+    for (size_t i = 1; i < size; i++) {
+        if (text[i] < low || text[i] > high) {
+            return 0;
+        }
+        low = 0x80;
+        high = 0xBF;
+    }
+    return size;
+}
+
+void json_escape(struct view text, struct buffer *ret_text)
+{
+    static const char digits[] = "0123456789abcdef";
+    size_t plain = 0; /* where the run of bytes that need no escape began */
+    for (size_t at = 0; at < text.size;) {
+        uint8_t c = text.data[at];
+        size_t size = utf8_size(text.data + at, text.size - at);
+        if (size > 0 && c >= 0x20 && c != '"' && c != '\\' && c != 0x7F) {
+            at += size;
+            continue;
+        }
+        buffer_append(ret_text, text.data + plain, at - plain);
+        if (size == 0) {
+            buffer_append_text(ret_text, "\\ufffd");
+        } else if (c == '"' || c == '\\') {
+            buffer_append_byte(ret_text, '\\');
+            buffer_append_byte(ret_text, c);
+        } else {
+            buffer_append_text(ret_text, "\\u00");
+            buffer_append_byte(ret_text, (uint8_t)digits[c >> 4]);
+            buffer_append_byte(ret_text, (uint8_t)digits[c & 15]);
+        }
+        plain = ++at;
+    }
+    buffer_append(ret_text, text.data + plain, text.size - plain);
+}
+
+static void add_text(struct buffer *out, const char *name, struct view text)
+{
+    buffer_append_text(out, name);
+    if (text.size == 0) {
+        buffer_append_text(out, "null");
+        return;
+    }
+    buffer_append_byte(out, '"');
+    json_escape(text, out);
+    buffer_append_byte(out, '"');
+}
+
+static void add_number(struct buffer *out, const char *name, uint64_t number)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+    buffer_append_text(out, name);
+    if (number == AUDIT_NONE) {
+        buffer_append_text(out, "null");
+        return;
+    }
+    do {
+        digits[--at] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    buffer_append(out, digits + at, sizeof digits - at);
+}
+
+/* A query may hold a credential; the senders cut it off, and so does the log. */
+static struct view without_query(struct view path)
+{
+    const uint8_t *query = path.size > 0 ? memchr(path.data, '?', path.size) : NULL;
+    return query ? view_of(path.data, (size_t)(query - path.data)) : path;
+}
+
+enum status line_fields(const struct audit_record *record, struct buffer *ret_fields)
+{
+    if (record->kind > AUDIT_SYSTEM) {
+        return STATUS_INVALID;
+    }
+    add_text(ret_fields, "\"kind\":", view_text(kinds[record->kind]));
+    add_text(ret_fields, ",\"action\":", record->action);
+    add_text(ret_fields, ",\"request\":", record->request);
+    add_text(ret_fields, ",\"tenant\":", record->tenant);
+    add_text(ret_fields, ",\"agent\":", record->agent);
+    add_text(ret_fields, ",\"token\":", record->token);
+    add_text(ret_fields, ",\"provider\":", record->provider);
+    add_text(ret_fields, ",\"method\":", record->method);
+    add_text(ret_fields, ",\"path\":", without_query(record->path));
+    add_text(ret_fields, ",\"decision\":", record->decision);
+    add_text(ret_fields, ",\"reason\":", record->reason);
+    add_number(ret_fields, ",\"status\":", record->status);
+    add_number(ret_fields, ",\"bytes_in\":", record->bytes_in);
+    add_number(ret_fields, ",\"bytes_out\":", record->bytes_out);
+    add_number(ret_fields, ",\"duration_ms\":", record->duration_ms);
+    add_text(ret_fields, ",\"client\":", record->client);
+    return ret_fields->failed ? STATUS_INTERNAL : STATUS_OK;
+}
+
+enum status line_append(struct view fields, uint64_t wall_ms, struct head *head,
+                        struct buffer *ret_lines)
+{
+    size_t begin = ret_lines->size;
+    char time[CLOCK_TEXT_SIZE];
+    uint8_t hash[CRYPTO_HASH_BYTES];
+    struct head next = {.seq = head->seq + 1};
+    clock_text(wall_ms, time);
+    add_number(ret_lines, "{\"seq\":", next.seq);
+    add_text(ret_lines, ",\"time\":", view_text(time));
+    buffer_append_byte(ret_lines, ',');
+    buffer_append_view(ret_lines, fields);
+    add_text(ret_lines, ",\"prev\":", view_of(head->hash, HASH_CHARS));
+    buffer_append_byte(ret_lines, '}');
+    if (ret_lines->failed ||
+        crypto_sha256(view_of(ret_lines->data + begin, ret_lines->size - begin), hash) !=
+            STATUS_OK) {
+        ret_lines->size = begin;
+        return STATUS_INTERNAL;
+    }
+    hex_encode(view_of(hash, sizeof hash), next.hash);
+    ret_lines->size--;
+    buffer_append_text(ret_lines, hash_name);
+    buffer_append(ret_lines, next.hash, HASH_CHARS);
+    buffer_append_text(ret_lines, "\"}\n");
+    if (ret_lines->failed) {
+        ret_lines->size = begin;
+        return STATUS_INTERNAL;
+    }
+    *head = next;
+    return STATUS_OK;
+}
+
+static bool is_hash(struct view text)
+{
+    uint8_t bytes[CRYPTO_HASH_BYTES];
+    return hex_decode(text, bytes, sizeof bytes);
+}
+
+/* Takes LITERAL off the front of TEXT. */
+static bool take(struct view *text, const char *literal)
+{
+    if (!view_starts(*text, literal)) {
+        return false;
+    }
+    size_t size = strlen(literal);
+    *text = view_of(text->data + size, text->size - size);
+    return true;
+}
+
+static bool take_number(struct view *text, uint64_t *ret_number)
+{
+    uint64_t number = 0;
+    size_t at = 0;
+    for (; at < text->size && at < 19 && text->data[at] >= '0' && text->data[at] <= '9'; at++) {
+        number = number * 10 + (uint64_t)(text->data[at] - '0');
+    }
+    *text = view_of(text->data + at, text->size - at);
+    *ret_number = number;
+    return at > 0;
+}
+
+bool line_split(struct view text, struct line *ret_line)
+{
+    struct line line;
+    struct view rest = text;
+    if (text.size < HASH_PART + PREV_PART + 64 || text.data[text.size - 1] != '}') {
+        return false;
+    }
+    rest.size -= 1 + HASH_PART;
+    struct view tail = view_of(rest.data + rest.size, HASH_PART);
+    rest.size -= PREV_PART;
+    struct view prev = view_of(rest.data + rest.size, PREV_PART);
+    if (!take(&tail, hash_name) || !take(&prev, prev_name)) {
+        return false;
+    }
+    line.hash = view_of(tail.data, HASH_CHARS);
+    line.prev = view_of(prev.data, HASH_CHARS);
+    if (!take(&rest, "{\"seq\":") || !take_number(&rest, &line.seq) ||
+        !take(&rest, ",\"time\":\"") || rest.size < CLOCK_TEXT_SIZE) {
+        return false;
+    }
+    rest = view_of(rest.data + CLOCK_TEXT_SIZE - 1, rest.size - (CLOCK_TEXT_SIZE - 1));
+    if (!take(&rest, "\",") || !view_starts(rest, "\"kind\":")) {
+        return false;
+    }
+    line.fields = rest;
+    *ret_line = line;
+    return true;
+}
+
+bool line_parse(struct view text, struct line *ret_line)
+{
+    CLEANUP(buffer_free) struct buffer canonical = BUFFER_EMPTY;
+    struct line line;
+    uint8_t hash[CRYPTO_HASH_BYTES], wanted[CRYPTO_HASH_BYTES];
+    if (text.size > LINE_SIZE_MAX || !line_split(text, &line) || !is_hash(line.prev) ||
+        !hex_decode(line.hash, wanted, sizeof wanted)) {
+        return false;
+    }
+    buffer_append(&canonical, text.data, text.size - 1 - HASH_PART);
+    buffer_append_byte(&canonical, '}');
+    if (canonical.failed || crypto_sha256(buffer_view(&canonical), hash) != STATUS_OK ||
+        memcmp(hash, wanted, sizeof hash) != 0) {
+        return false;
+    }
+    *ret_line = line;
+    return true;
+}
+
+struct view line_text(struct view fields, const char *name)
+{
+    char wanted[32];
+    size_t size = strlen(name);
+    if (size + 5 > sizeof wanted) {
+        return view_of(NULL, 0);
+    }
+    /* The first member has no comma before it; `"kind":"` cannot stand inside a text either. */
+    memcpy(wanted, "\"", 1);
+    memcpy(wanted + 1, name, size);
+    memcpy(wanted + 1 + size, "\":\"", 3);
+    const uint8_t *at = memmem(fields.data, fields.size, wanted, size + 4);
+    if (!at) {
+        return view_of(NULL, 0);
+    }
+    const uint8_t *begin = at + size + 4, *end = fields.data + fields.size, *to = begin;
+    while (to < end && *to != '"') {
+        to += *to == '\\' && end - to > 1 ? 2 : 1;
+    }
+    return view_of(begin, (size_t)(to - begin));
+}

@@ -1,0 +1,146 @@
+/* recent.c - which requests have a record already, for the last RECENT_MAX records.
+ *
+ * An intent or an outcome is known by its request id alone, any other record by all its fields too.
+ * A ring of entries with chains from a table of heads; a colliding hash cannot make two requests
+ * one, for the id itself is compared. */
+#include "services/audit/audit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/crypto.h"
+
+enum { NONE = 0 }; /* chains hold index + 1 */
+
+struct entry {
+    uint64_t key;    /* of kind and request, and for some kinds of all fields */
+    uint64_t digest; /* of all fields */
+    uint64_t seq;
+    uint32_t next;
+    uint8_t kind; /* its first letter; 0 for an unused entry */
+    uint8_t request_size;
+    char request[ID_SIZE_MAX];
+};
+
+struct recent {
+    uint64_t seed; /* so that nobody can choose ids that share a chain */
+    size_t newest; /* where the next one goes */
+    uint32_t heads[RECENT_MAX];
+    struct entry entries[RECENT_MAX];
+};
+
+struct recent *recent_new(void)
+{
+    struct recent *recent = calloc(1, sizeof *recent);
+    if (recent) {
+        crypto_random(&recent->seed, sizeof recent->seed);
+    }
+    return recent;
+}
+
+void recent_free(struct recent **recent)
+{
+    free(*recent);
+    *recent = NULL;
+}
+
+/* FNV-1a with a seed and a last mix. */
+static uint64_t mix(uint64_t hash, struct view text)
+{
+    for (size_t i = 0; i < text.size; i++) {
+        hash = (hash ^ text.data[i]) * 0x100000001B3u;
+    }
+    return hash ^ (hash >> 29);
+}
+
+/* False for a record without a request, which cannot be known again. */
+static bool describe(const struct recent *recent, struct view fields, struct entry *ret_entry)
+{
+    struct view kind = line_text(fields, "kind");
+    struct view request = line_text(fields, "request");
+    if (kind.size == 0 || request.size == 0 || request.size > ID_SIZE_MAX) {
+        return false;
+    }
+    struct entry entry = {.kind = kind.data[0], .request_size = (uint8_t)request.size};
+    memcpy(entry.request, request.data, request.size);
+    entry.digest = mix(recent->seed, fields);
+    entry.key = mix(mix(recent->seed, kind), request);
+    if (entry.kind != 'i' && entry.kind != 'o') {
+        entry.key ^= entry.digest;
+    }
+    *ret_entry = entry;
+    return true;
+}
+
+static bool same_record(const struct entry *a, const struct entry *b)
+{
+    return a->key == b->key && a->kind == b->kind && a->request_size == b->request_size &&
+           memcmp(a->request, b->request, a->request_size) == 0;
+}
+
+static uint32_t *head_for(struct recent *recent, uint64_t key)
+{
+    return &recent->heads[key % RECENT_MAX];
+}
+
+enum status recent_find(const struct recent *recent, struct view fields, uint64_t *ret_seq)
+{
+    struct entry wanted;
+    if (!describe(recent, fields, &wanted)) {
+        return STATUS_NOT_FOUND;
+    }
+    for (uint32_t at = recent->heads[wanted.key % RECENT_MAX]; at != NONE;
+         at = recent->entries[at - 1].next) {
+        const struct entry *entry = &recent->entries[at - 1];
+        if (!same_record(entry, &wanted)) {
+            continue;
+        }
+        if (entry->digest != wanted.digest) {
+            return STATUS_CONFLICT;
+        }
+        *ret_seq = entry->seq;
+        return STATUS_OK;
+    }
+    return STATUS_NOT_FOUND;
+}
+
+static void drop(struct recent *recent, size_t index)
+{
+    struct entry *entry = &recent->entries[index];
+    if (entry->kind == 0) {
+        return;
+    }
+    for (uint32_t *at = head_for(recent, entry->key); *at != NONE;
+         at = &recent->entries[*at - 1].next) {
+        if (*at == index + 1) {
+            *at = entry->next;
+            break;
+        }
+    }
+    entry->kind = 0;
+}
+
+/* A record without a request takes a place too, so that recent_forget() counts records. */
+void recent_add(struct recent *recent, struct view fields, uint64_t seq)
+{
+    size_t index = recent->newest;
+    struct entry *entry = &recent->entries[index];
+    drop(recent, index);
+    recent->newest = (index + 1) % RECENT_MAX;
+    if (!describe(recent, fields, entry)) {
+        entry->kind = 0;
+        return;
+    }
+    uint32_t *head = head_for(recent, entry->key);
+    entry->seq = seq;
+    entry->next = *head;
+    *head = (uint32_t)index + 1;
+}
+
+void recent_forget(struct recent *recent, size_t count)
+{
+    for (; count > 0; count--) {
+        recent->newest = (recent->newest + RECENT_MAX - 1) % RECENT_MAX;
+        drop(recent, recent->newest);
+    }
+}

@@ -1,0 +1,1 @@
+seks_unit_test(test_audit_log audit_lib)

@@ -185,6 +185,13 @@ void crypto_sealed_keypair(uint8_t *ret_public, uint8_t *ret_private)
     }
 }
 
+enum status crypto_sealed_public(const uint8_t *private_key, uint8_t *ret_public)
+{
+    return sodium_init() >= 0 && crypto_scalarmult_base(ret_public, private_key) == 0
+               ? STATUS_OK
+               : STATUS_INTERNAL;
+}
+
 enum status crypto_sealed_make(const uint8_t *public_key, struct view plain, struct buffer *ret_box)
 {
     uint8_t *room = buffer_room(ret_box, plain.size + CRYPTO_BOX_OVERHEAD_BYTES);

@@ -50,6 +50,8 @@ MUST_USE enum status crypto_sha256(struct view data, uint8_t *ret_hash);
 /* An anonymous box to a public key (libsodium's crypto_box_seal): what has to cross a socket raw
  * crosses in one, because the transport keeps copies that nobody can wipe. */
 void crypto_sealed_keypair(uint8_t *ret_public, uint8_t *ret_private);
+/* The public key that belongs to PRIVATE_KEY. */
+MUST_USE enum status crypto_sealed_public(const uint8_t *private_key, uint8_t *ret_public);
 MUST_USE enum status crypto_sealed_make(const uint8_t *public_key, struct view plain,
                                      struct buffer *ret_box);
 MUST_USE enum status crypto_sealed_open(const uint8_t *public_key, const uint8_t *private_key,

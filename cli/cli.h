@@ -1,0 +1,13 @@
+/* cli.h - the map of the `seks` command: one function a subcommand, found by the table in main.c. */
+#ifndef CLI_H
+#define CLI_H
+
+#include "common/status.h"
+
+/* Takes what follows the subcommand's name; returns the exit status. */
+typedef int command_fn(int argc, char **argv);
+
+/* keygen DIR: makes DIR and the key files that it lacks; never overwrites one. */
+int command_keygen(int argc, char **argv);
+
+#endif

@@ -1,0 +1,211 @@
+/* store.h - the vault's database: one SQLite connection, its statements and its rows.
+ *
+ * Everything here runs in the event loop's thread.  Rows that grant something carry a MAC over
+ * their security columns; reading one that does not match gives STATUS_DENIED. */
+#ifndef VAULT_STORE_H
+#define VAULT_STORE_H
+
+#include <sqlite3.h>
+
+#include "common/crypto.h"
+#include "proto/vault_messages.h"
+
+enum { LAST_CHARS = 4, STATEMENTS_MAX = 96 };
+
+struct store {
+    sqlite3 *db;
+    struct secret *mac_key; /* set by keys_open() */
+    struct {
+        const char *sql;
+        sqlite3_stmt *statement;
+    } prepared[STATEMENTS_MAX];
+    size_t prepared_count;
+};
+
+/* ---- store.c: opening, migrations, transactions ---- */
+
+/* Reads the check value of the install straight from PATH, without opening it for writing, into
+ * RET_ID (ID_SIZE_MAX + 1) and RET_CHECK.  STATUS_NOT_FOUND when there is none to be read yet. */
+MUST_USE enum status store_peek(const char *path, char *ret_id, struct buffer *ret_check);
+/* Opens or creates PATH, checks and migrates it; logs its own failure. */
+MUST_USE enum status store_open(const char *path, struct store **ret_store);
+void store_close(struct store **store);
+MUST_USE enum status store_begin(struct store *store);
+/* Commits when STATUS is STATUS_OK, else rolls back; the status of it all. */
+MUST_USE enum status store_end(struct store *store, enum status status);
+/* Moves the write-ahead log into the database, so that what was deleted is gone from disk. */
+void store_checkpoint(struct store *store);
+
+/* ---- query.c: one run of a prepared statement; parameters and columns in their order ---- */
+
+struct query {
+    struct store *store;
+    sqlite3_stmt *statement;
+    int parameter;
+    int column;
+    enum status status; /* of binding and stepping so far */
+};
+
+/* SQL must be a string literal: statements are kept by its address. */
+struct query query_new(struct store *store, const char *sql);
+void query_end(struct query *query);
+void query_text(struct query *query, const char *text);
+void query_view(struct query *query, struct view text);
+void query_bytes(struct query *query, struct view bytes);
+void query_number(struct query *query, uint64_t number);
+/* Steps to the next row; false at the end and on failure, see `status`. */
+bool query_row(struct query *query);
+/* Runs a statement that changes rows.  STATUS_CONFLICT for a constraint. */
+MUST_USE enum status query_run(struct query *query);
+/* The same; STATUS_NOT_FOUND when it changed none. */
+MUST_USE enum status query_run_one(struct query *query);
+void query_get_text(struct query *query, char *text, size_t size);
+void query_get_bytes(struct query *query, uint8_t *bytes, size_t size);
+uint64_t query_get_number(struct query *query);
+struct view query_get_view(struct query *query); /* until the next step */
+
+/* A MAC over the fields that are added, the table's name first. */
+struct row_mac {
+    struct buffer fields;
+};
+struct row_mac row_mac_new(const char *table);
+void row_mac_text(struct row_mac *mac, const char *text);
+void row_mac_bytes(struct row_mac *mac, struct view bytes);
+void row_mac_number(struct row_mac *mac, uint64_t number);
+/* Computes and frees. */
+MUST_USE enum status row_mac_make(struct store *store, struct row_mac *mac, uint8_t *ret_mac);
+
+/* ---- rows ---- */
+
+typedef char row_id[ID_SIZE_MAX + 1];
+
+struct account {
+    row_id id;
+    char email[EMAIL_MAX + 1];
+    char password[CRYPTO_PASSWORD_SIZE];
+    uint64_t created_ms;
+};
+
+struct session {
+    uint8_t hash[CRYPTO_HASH_BYTES];
+    row_id account;
+    uint64_t created_ms;
+    uint64_t last_ms; /* not under the MAC: written in batches */
+};
+
+struct account_key {
+    row_id id, account;
+    char name[NAME_MAX_BYTES + 1];
+    uint8_t hash[CRYPTO_HASH_BYTES];
+    char last4[LAST_CHARS + 1];
+    uint64_t created_ms, used_ms;
+};
+
+struct agent {
+    row_id id, account;
+    char name[NAME_MAX_BYTES + 1];
+    enum direct_access direct;
+    struct buffer names; /* DIRECT_LIST: each name and a newline */
+    uint8_t hash[CRYPTO_HASH_BYTES];
+    uint64_t created_ms, seen_ms;
+};
+void agent_free(struct agent *agent);
+
+struct token {
+    row_id id, account, agent;
+    char provider[PROVIDER_MAX + 1];
+    char secret[NAME_MAX_BYTES + 1]; /* instead of the provider's first; or empty */
+    uint8_t hash[CRYPTO_HASH_BYTES];
+    char last4[LAST_CHARS + 1];
+    uint64_t created_ms;
+    uint64_t expires_ms; /* 0: never */
+    uint64_t lifetime_s; /* what renewing gives again; 0: for ever */
+    uint64_t used_ms;
+};
+
+/* A token that no longer works, kept so that the audit log can say whose it was. */
+struct dead_token {
+    row_id token, account, agent;
+    char provider[PROVIDER_MAX + 1];
+};
+
+struct secret_row {
+    row_id id, account;
+    char name[NAME_MAX_BYTES + 1];
+    char provider[PROVIDER_MAX + 1];
+    uint64_t version;
+    row_id data_key;
+    uint64_t created_ms, updated_ms;
+};
+
+/* ---- rows_account.c ---- */
+
+MUST_USE enum status account_insert(struct store *store, const struct account *account);
+MUST_USE enum status account_by_id(struct store *store, const char *id, struct account *ret);
+MUST_USE enum status account_by_email(struct store *store, const char *email,
+                                      struct account *ret);
+MUST_USE enum status account_set_password(struct store *store, struct account *account);
+MUST_USE enum status account_delete(struct store *store, const char *id);
+MUST_USE enum status account_any(struct store *store, bool *ret_any);
+
+MUST_USE enum status session_insert(struct store *store, const struct session *session);
+MUST_USE enum status session_by_hash(struct store *store, struct view hash, struct session *ret);
+MUST_USE enum status session_delete(struct store *store, struct view hash);
+MUST_USE enum status session_delete_all(struct store *store, const char *account);
+MUST_USE enum status session_prune(struct store *store, uint64_t before_ms);
+
+MUST_USE enum status key_insert(struct store *store, const struct account_key *key);
+MUST_USE enum status key_by_hash(struct store *store, struct view hash, struct account_key *ret);
+MUST_USE enum status key_delete(struct store *store, const char *account, const char *id);
+struct query key_list(struct store *store, const char *account);
+bool key_next(struct query *query, struct account_key *ret);
+
+/* ---- rows_access.c ---- */
+
+MUST_USE enum status agent_insert(struct store *store, const struct agent *agent);
+MUST_USE enum status agent_update(struct store *store, const struct agent *agent);
+MUST_USE enum status agent_by_id(struct store *store, const char *account, const char *id,
+                                 struct agent *ret);
+MUST_USE enum status agent_by_hash(struct store *store, struct view hash, struct agent *ret);
+MUST_USE enum status agent_by_name(struct store *store, const char *account, const char *name,
+                                   struct agent *ret);
+MUST_USE enum status agent_delete(struct store *store, const struct agent *agent);
+struct query agent_list(struct store *store, const char *account);
+bool agent_next(struct query *query, struct agent *ret); /* frees what RET had before */
+
+MUST_USE enum status token_insert(struct store *store, const struct token *token);
+MUST_USE enum status token_update(struct store *store, const struct token *token);
+MUST_USE enum status token_by_id(struct store *store, const char *account, const char *agent,
+                                 const char *id, struct token *ret);
+MUST_USE enum status token_by_hash(struct store *store, struct view hash, struct token *ret);
+MUST_USE enum status token_delete(struct store *store, const struct token *token);
+struct query token_list(struct store *store, const char *account, const char *agent);
+bool token_next(struct query *query, struct token *ret);
+
+/* Remembers that HASH is dead; TOKEN is NULL for an agent's own. */
+MUST_USE enum status dead_insert(struct store *store, struct view hash, const char *account,
+                                 const char *agent, const struct token *token);
+MUST_USE enum status dead_by_hash(struct store *store, struct view hash, struct dead_token *ret);
+MUST_USE enum status dead_prune(struct store *store, uint64_t before_ms);
+
+/* ---- rows_secret.c ---- */
+
+MUST_USE enum status secret_row_insert(struct store *store, const struct secret_row *row,
+                                       struct view blob);
+MUST_USE enum status secret_row_update(struct store *store, const struct secret_row *row,
+                                       struct view blob);
+/* RET_BLOB may be NULL. */
+MUST_USE enum status secret_row_by_name(struct store *store, const char *account,
+                                        struct view name, struct secret_row *ret,
+                                        struct buffer *ret_blob);
+MUST_USE enum status secret_row_delete(struct store *store, const char *account,
+                                       struct view name);
+struct query secret_row_list(struct store *store, const char *account);
+bool secret_row_next(struct query *query, struct secret_row *ret);
+
+/* How many rows of TABLE belong to ACCOUNT (tokens: to the agent of that id). */
+enum counted { COUNT_KEYS, COUNT_AGENTS, COUNT_TOKENS, COUNT_SECRETS };
+MUST_USE enum status rows_count(struct store *store, enum counted table, const char *account,
+                                uint64_t *ret_count);
+
+#endif

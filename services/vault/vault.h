@@ -1,0 +1,219 @@
+/* vault.h - the map of the vault: what happens to a record from a gateway, in that order.
+ *
+ * vault.c        the daemon: opens, takes records in through the table of messages, closes
+ * authorize.c    VAULT_AUTHORIZE: may this token call this provider; sigv4.c derives AWS keys
+ * ask.c          VAULT_ASK: who asks, checks, passwords, the audit record, the change, the answer
+ * operations.c   the table of operations; ops_*.c their two halves (check, apply)
+ * credentials.c  tokens, sessions, sealed input: from what was sent to a row
+ * hasher.c       the one helper thread, for passwords
+ * audit_link.c   records on their way to the audit daemon, and their acknowledgements
+ * touch.c        last-used times, written in batches
+ * keys.c, seal.c the master key, the data keys under it, and secrets under those
+ * store.h        the database
+ * json.c         the bodies of answers
+ *
+ * Grants, secrets and passwords are never logged and leave only sealed. */
+#ifndef VAULT_VAULT_H
+#define VAULT_VAULT_H
+
+#include "common/channel.h"
+#include "common/clock.h"
+#include "common/daemon.h"
+#include "common/keyfile.h"
+#include "common/log.h"
+#include "common/providers.h"
+#include "proto/audit_messages.h"
+#include "proto/grant.h"
+#include "store.h"
+
+struct hasher;
+struct audit_link;
+struct touches;
+struct keys;
+
+enum {
+    AUDIT_DEADLINE_MS = 2000,              /* design: a call is refused within 2 s */
+    SESSION_IDLE_MS = 30 * 60 * 1000,      /* design: keys, tokens, rows */
+    SESSION_LIFE_MS = 12 * 60 * 60 * 1000,
+    SESSION_BYTES = 32,
+    SESSION_TEXT = 2 * SESSION_BYTES,      /* hex */
+    PASSWORD_MIN = 8,
+    ROWS_MAX = 1000,                       /* of a kind in an account: keeps lists under 1 MiB */
+    PENDING_MAX = 10000,                   /* requests in progress; about 10 KiB each */
+};
+
+/* A request of a gateway that waits for something. */
+struct pending {
+    struct pending *next, *prev;
+    struct channel_peer *peer; /* NULL once the gateway has gone: nothing more is done */
+};
+
+struct vault {
+    struct vault_options {
+        const char *data, *keys, *listen, *audit, *providers, *signup;
+    } options;
+    struct loop *loop;
+    struct store *store;
+    struct keys *keys;
+    struct providers *providers;
+    struct secret *grant_key;
+    struct secret *intake_private;
+    uint8_t intake_public[CRYPTO_KEY_BYTES];
+    struct hasher *hasher;
+    struct audit_link *audit;
+    struct touches *touches;
+    struct channel *gateways;
+    struct pending *pending; /* a list */
+    size_t pending_count;
+    struct vault_counters {
+        uint64_t granted, refused, unavailable, answered, failed, strange;
+    } counters;
+    struct log_limit strange_limit;
+};
+
+/* ---- vault.c ---- */
+
+/* Takes MASTER_KEY out of the environment, for vault_open(); before anything else in main. */
+void vault_take_environment(void);
+MUST_USE enum status vault_open(struct vault *vault, struct loop *loop);
+void vault_close(struct vault *vault);
+void vault_metrics(const struct vault *vault, struct buffer *text);
+/* One record of a gateway; what is not in the table of messages is counted and dropped. */
+void vault_take_record(struct vault *vault, struct channel_peer *peer, struct view record);
+void vault_forget_peer(struct vault *vault, struct channel_peer *peer);
+void pending_add(struct vault *vault, struct pending *pending, struct channel_peer *peer);
+void pending_remove(struct vault *vault, struct pending *pending);
+/* Encodes and queues; a peer that has gone is no failure. */
+void vault_send(struct channel_peer *peer, const struct schema *schema, const void *message);
+
+/* ---- authorize.c, ask.c ---- */
+
+void take_authorize(struct vault *vault, struct channel_peer *peer, struct view record);
+void take_ask(struct vault *vault, struct channel_peer *peer, struct view record);
+
+/* ---- sigv4.c ---- */
+
+/* Splits /<service>/<region>/...; STATUS_DENIED for a service not in RULE, STATUS_INVALID. */
+MUST_USE enum status sigv4_scope(const struct auth_rule *rule, struct view target,
+                                 struct view *ret_service, struct view *ret_region);
+/* The key for one day, region and service (RET_KEY takes 32 bytes). */
+MUST_USE enum status sigv4_key(struct view secret, struct view date, struct view region,
+                               struct view service, uint8_t *ret_key);
+
+/* ---- credentials.c ---- */
+
+/* HMAC-SHA256 under the install's token key, by which tokens and sessions are found. */
+MUST_USE enum status credential_hash(struct vault *vault, struct view credential,
+                                     uint8_t *ret_hash);
+/* The session's CSRF token: SESSION_TEXT digits and a NUL. */
+MUST_USE enum status session_csrf(struct vault *vault, struct view session, char *ret_csrf);
+/* Opens a sealed box of the gateway. */
+MUST_USE enum status intake_open(struct vault *vault, struct view box,
+                                 struct secret **ret_plain);
+/* HMAC under the install's pepper; RET takes 32 bytes. */
+MUST_USE enum status password_pepper(struct vault *vault, struct view password, uint8_t *ret);
+/* Whether AGENT may read the secret's raw value. */
+bool agent_may_read(const struct agent *agent, struct view name);
+bool secret_name_valid(struct view name);
+bool label_valid(struct view text); /* UTF-8 without control characters, 1 to 128 bytes */
+/* Trims, lower-cases and checks. */
+bool email_normal(struct view email, char *ret_email);
+void last_chars(const char *token, char *ret_last4);
+
+/* ---- hasher.c ---- */
+
+struct hash_job {
+    struct hash_job *next;
+    bool check;                 /* OLD against STORED, first */
+    bool make;                  /* then a hash of NEW, unless the check failed */
+    uint8_t old[CRYPTO_HASH_BYTES], new[CRYPTO_HASH_BYTES]; /* peppered */
+    char stored[CRYPTO_PASSWORD_SIZE];
+    char made[CRYPTO_PASSWORD_SIZE];
+    bool right;                 /* the check's outcome */
+    enum status status;
+    void (*done)(void *arg);    /* in the loop's thread */
+    void *arg;
+};
+MUST_USE enum status hasher_new(struct loop *loop, struct hasher **ret_hasher);
+void hasher_free(struct hasher **hasher); /* waits for the job in work; drops the others */
+/* STATUS_BUSY when the queue is full.  JOB stays the caller's, in place until done. */
+MUST_USE enum status hasher_submit(struct hasher *hasher, struct hash_job *job);
+/* What an unknown account's password is checked against: the same work, never right. */
+extern const char hasher_nobody[];
+
+/* ---- audit_link.c ---- */
+
+/* What came of a record or a query; RECORDS and NEXT only for a query. */
+struct audit_result {
+    enum status status;
+    struct view records;
+    uint64_t next;
+};
+typedef void audit_done(void *arg, const struct audit_result *result);
+
+/* A record with every number AUDIT_NONE and every text empty. */
+struct audit_record audit_blank(enum audit_kind kind, const char *action, struct view request);
+MUST_USE enum status audit_link_new(struct loop *loop, const char *endpoint,
+                                    struct audit_link **ret_link);
+void audit_link_free(struct audit_link **link);
+/* Calls DONE once, later: with the acknowledgement's status, or STATUS_UNAVAILABLE at the deadline.
+ * On a failure here DONE is not called. */
+MUST_USE enum status audit_submit(struct audit_link *link, struct audit_record *record,
+                                  audit_done *done, void *arg);
+/* The same for a record that nobody waits for; it is tried for a while. */
+void audit_tell(struct audit_link *link, struct audit_record *record);
+MUST_USE enum status audit_ask(struct audit_link *link, struct audit_query *query,
+                               audit_done *done, void *arg);
+bool audit_up(const struct audit_link *link);
+size_t audit_waiting(const struct audit_link *link);
+uint64_t audit_lost(const struct audit_link *link);
+/* For tests: what the channel would deliver. */
+void audit_take_record(struct audit_link *link, struct view record);
+
+/* ---- touch.c ---- */
+
+enum touch_kind { TOUCH_SESSION, TOUCH_KEY, TOUCH_AGENT, TOUCH_TOKEN };
+struct touches *touches_new(struct store *store);
+void touches_free(struct touches **touches); /* writes what is left */
+void touch(struct touches *touches, enum touch_kind kind, struct view id, uint64_t now_ms);
+void touches_write(struct touches *touches);
+
+/* ---- keys.c ---- */
+
+enum install_key { INSTALL_ROW_MAC, INSTALL_TOKEN, INSTALL_PEPPER, INSTALL_CSRF, INSTALL_KEYS };
+
+/* Refuses a MASTER key that is not the database's: STATUS_DENIED with a log line; reads only. */
+MUST_USE enum status keys_peek(const char *path, struct view master);
+MUST_USE enum status keys_open(struct store *store, struct view master, struct keys **ret_keys);
+void keys_free(struct keys **keys);
+struct view keys_install(const struct keys *keys, enum install_key which);
+const char *keys_install_id(const struct keys *keys);
+/* The tenant's newest data key, made or renewed when need be; counts one seal.  RET_ID takes a
+ * row_id.  Inside the caller's transaction. */
+MUST_USE enum status keys_for_seal(struct keys *keys, const char *tenant, char *ret_id,
+                                   struct view *ret_key);
+MUST_USE enum status keys_for_open(struct keys *keys, const char *tenant, const char *id,
+                                   struct view *ret_key);
+MUST_USE enum status keys_erase(struct keys *keys, const char *tenant);
+/* Forgets unwrapped keys, after a rollback for instance. */
+void keys_forget(struct keys *keys);
+
+/* ---- seal.c ---- */
+
+/* Seals VALUE for ROW, whose id, account, name and version are set; sets data_key. */
+MUST_USE enum status seal_secret(struct keys *keys, struct secret_row *row, struct view value,
+                                 struct buffer *ret_blob);
+MUST_USE enum status open_secret(struct keys *keys, const struct secret_row *row,
+                                 struct view blob, struct secret **ret_value);
+
+/* ---- json.c: commas are put where they belong; KEY is NULL inside an array ---- */
+
+void json_begin(struct buffer *json, const char *key, char bracket);
+void json_end(struct buffer *json, char bracket);
+void json_text(struct buffer *json, const char *key, struct view text);
+void json_number(struct buffer *json, const char *key, uint64_t number);
+void json_bool(struct buffer *json, const char *key, bool value);
+void json_time(struct buffer *json, const char *key, uint64_t wall_ms); /* 0: null */
+void json_raw(struct buffer *json, const char *key, struct view value);
+
+#endif

@@ -29,7 +29,7 @@ static int usage(FILE *out, int exit_status)
 int main(int argc, char **argv)
 {
     umask(077);
-    log_open("seks", LOG_INFO);
+    log_open("seks", LEVEL_INFO);
     if (argc < 2) {
         return usage(stderr, 2);
     }

@@ -1,0 +1,75 @@
+/* main.c - the proxy: opens grants, calls providers, streams answers. */
+#include "services/proxy/proxy.h"
+
+#include "common/daemon.h"
+#include "common/log.h"
+
+static const char *key_dir, *listen_gateway, *audit, *providers_file;
+static const char *ca_file = "/etc/ssl/certs/ca-certificates.crt";
+static struct providers *providers;
+
+static const struct option options[] = {
+    {"keys", OPTION_TEXT, &key_dir, "DIR with grant.key (and the CURVE keys for tcp)", true},
+    {"listen-gateway", OPTION_TEXT, &listen_gateway, "ENDPOINT for gateways", true},
+    {"audit", OPTION_TEXT, &audit, "ENDPOINT of the audit daemon", true},
+    {"providers", OPTION_TEXT, &providers_file, "FILE with more providers", false},
+    {"ca-file", OPTION_TEXT, &ca_file, "FILE with the certificates to trust", false},
+    {NULL, OPTION_TEXT, NULL, NULL, false},
+};
+
+static bool on_tcp(void)
+{
+    return view_starts(view_text(listen_gateway), "tcp:") || view_starts(view_text(audit), "tcp:");
+}
+
+static enum status proxy_open(struct loop *loop)
+{
+    const char *why = "";
+    enum status status = providers_load(providers_file, &providers, &why);
+    if (status != STATUS_OK) {
+        log_error("providers", "%s", why);
+        return status;
+    }
+    if (on_tcp()) {
+        status = channel_keys(key_dir, "proxy");
+    }
+    if (status == STATUS_OK) {
+        status = transfers_open(loop, ca_file);
+    }
+    if (status == STATUS_OK) {
+        status = outcomes_open(loop, audit);
+    }
+    if (status == STATUS_OK) {
+        status = calls_open(loop, listen_gateway, key_dir, providers);
+    }
+    return status;
+}
+
+static void proxy_close(void)
+{
+    calls_close();
+    transfers_close();
+    outcomes_close();
+    providers_free(&providers);
+}
+
+static void proxy_metrics(struct buffer *text)
+{
+    buffer_printf(text,
+                  "# TYPE seks_calls_in_flight gauge\nseks_calls_in_flight %zu\n"
+                  "# TYPE seks_outcomes_waiting gauge\nseks_outcomes_waiting %zu\n",
+                  calls_in_flight(), outcomes_waiting());
+}
+
+int main(int argc, char **argv)
+{
+    static const struct daemon daemon = {
+        .name = "proxy",
+        .options = options,
+        .open = proxy_open,
+        .metrics = proxy_metrics,
+        .ready = calls_ready,
+        .close = proxy_close,
+    };
+    return daemon_run(&daemon, argc, argv);
+}

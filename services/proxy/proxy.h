@@ -1,0 +1,86 @@
+/* proxy.h - the map of the proxy, in the order a call meets it.
+ *
+ * calls.c    what gateways send: opens the grant, keeps one struct call per call, ends it once
+ * headers.c  the rules for what goes up and what comes down
+ * transfer.c the upstream side: one libcurl transfer per call, in the daemon's loop
+ * outcome.c  tells audit how each call ended, and keeps that until it is acknowledged */
+#ifndef SERVICES_PROXY_PROXY_H
+#define SERVICES_PROXY_PROXY_H
+
+#include <curl/curl.h>
+
+#include "common/channel.h"
+#include "common/providers.h"
+#include "proto/messages.h"
+
+struct transfer;
+
+/* One call, from PROXY_CALL to its one end.  Owned by calls.c. */
+struct call {
+    uint64_t id; /* the gateway's, unique per peer */
+    struct channel_peer *peer;
+    struct call *next;
+    const struct provider *provider;
+    char request[ID_SIZE_MAX + 1], tenant[ID_SIZE_MAX + 1], token[ID_SIZE_MAX + 1];
+    char agent[ID_SIZE_MAX + 1], client[CLIENT_MAX + 1], method[METHOD_MAX + 1];
+    char *path;       /* for audit, without query */
+    char *public_url;
+    struct transfer *transfer;
+    struct buffer up; /* request body that curl has not taken yet */
+    bool up_end;
+    uint64_t up_bytes, down_bytes; /* in all, for audit */
+    uint64_t credit;               /* bytes of answer that the gateway will take */
+    unsigned http;                 /* 0 until the head was sent */
+    uint64_t started_ms;
+};
+
+/* ---- calls.c ---- */
+
+MUST_USE enum status calls_open(struct loop *loop, const char *endpoint, const char *key_dir,
+                                const struct providers *providers);
+void calls_close(void);
+size_t calls_in_flight(void);
+bool calls_ready(void);
+
+/* The answer's head, with room for what follows; HEADERS is a list of header_row. */
+MUST_USE enum status call_head(struct call *call, unsigned http, struct list headers,
+                               uint64_t body_size);
+/* Sends at most `credit` bytes; returns how many it took. */
+size_t call_data(struct call *call, struct view data);
+/* The request body's credit goes back to the gateway. */
+void call_want(struct call *call, size_t bytes);
+/* The one end.  STATUS_OK: the answer is whole.  Frees the call. */
+void call_end(struct call *call, enum status status, const char *detail);
+
+/* ---- headers.c ---- */
+
+/* Whether a header of the request may go to the provider; CONNECTION is the Connection header. */
+bool header_goes_up(struct view name, struct view connection);
+/* Whether a header of the answer may go to the client. */
+bool header_comes_down(struct view name);
+/* Rewrites the provider's origin to the broker's own URL wherever it begins a URL in VALUE. */
+void header_rewrite(const struct call *call, struct view value, struct buffer *ret_value);
+bool header_is_rewritten(const struct provider *provider, struct view name);
+/* No CR, LF, NUL. */
+bool header_value_safe(struct view value);
+
+/* ---- transfer.c ---- */
+
+MUST_USE enum status transfers_open(struct loop *loop, const char *ca_file);
+void transfers_close(void);
+/* Starts the upstream call; CREDENTIALS are those of the grant and are not kept. */
+MUST_USE enum status transfer_start(struct call *call, const struct proxy_call *message,
+                                    struct list credentials);
+void transfer_body_arrived(struct transfer *transfer);   /* call->up grew or ended */
+void transfer_credit_arrived(struct transfer *transfer); /* call->credit grew */
+void transfer_free(struct transfer **transfer);          /* drops it at once */
+
+/* ---- outcome.c ---- */
+
+MUST_USE enum status outcomes_open(struct loop *loop, const char *endpoint);
+void outcomes_close(void);
+bool outcomes_accepting(void); /* false when too many wait for their acknowledgement */
+void outcome_record(const struct call *call, enum status status);
+size_t outcomes_waiting(void);
+
+#endif

@@ -28,7 +28,7 @@ static int usage(FILE *out, int exit_status)
 
 int main(int argc, char **argv)
 {
-    umask(077);
+    umask(022); /* modes are given where files are made; public keys are for all */
     log_open("seks", LEVEL_INFO);
     if (argc < 2) {
         return usage(stderr, 2);

@@ -21,6 +21,9 @@ enum { TAIL_MAX = 2 * BATCH_BYTES_MAX + 2 * LINE_SIZE_MAX };
 /* Reads SIZE bytes at OFFSET onto the end of RET_BYTES. */
 static enum status read_at(int fd, uint64_t offset, size_t size, struct buffer *ret_bytes)
 {
+    if (size == 0) {
+        return STATUS_OK;
+    }
     uint8_t *room = buffer_room(ret_bytes, size);
     size_t done = 0;
     while (room && done < size) {

@@ -23,7 +23,7 @@ struct touches {
     size_t used;
     struct slot slots[SLOTS];
 };
-_Static_assert(ID_SIZE_MAX <= CRYPTO_HASH_BYTES, "an id must fit");
+_Static_assert((int)ID_SIZE_MAX <= (int)CRYPTO_HASH_BYTES, "an id must fit");
 
 struct touches *touches_new(struct store *store)
 {

@@ -1,0 +1,383 @@
+/* calls.c - the calls in flight, and the only door by which a gateway reaches them.
+ *
+ * PROXY_CALL alone creates a call, once per request id, and only with a grant that opens for this
+ * request, target and process.  Whatever comes late for an ended call is dropped. */
+#include "services/proxy/proxy.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/keyfile.h"
+#include "common/log.h"
+
+enum { GRANT_KEY_BYTES = 32, USED_SLOTS = 1 << 16 };
+
+/* Request ids whose grant was used, until the grant has expired by itself. */
+struct used {
+    char request[ID_SIZE_MAX + 1];
+    uint64_t until_ms;
+    struct used *next;
+};
+
+static struct {
+    struct channel *gateways;
+    const struct providers *providers;
+    struct secret *grant_key;
+    struct call *first;
+    size_t count;
+    struct used *used[USED_SLOTS];
+    struct log_limit limit;
+} calls;
+
+static void refuse(const char *what)
+{
+    uint64_t count;
+    if (log_due(&calls.limit, &count)) {
+        log_warn("refused", "%s (%llu times)", what, (unsigned long long)count);
+    }
+}
+
+/* ---- single use ---- */
+
+static size_t slot_of(struct view request)
+{
+    return token_crc32(request) % USED_SLOTS;
+}
+
+/* Remembers REQUEST until UNTIL_MS; false when it was there already. */
+static bool use_once(struct view request, uint64_t until_ms, uint64_t now_ms)
+{
+    struct used **at = &calls.used[slot_of(request)];
+    while (*at) {
+        struct used *used = *at;
+        if (view_is(request, used->request)) {
+            return false;
+        }
+        if (used->until_ms < now_ms) {
+            *at = used->next;
+            free(used);
+            continue;
+        }
+        at = &used->next;
+    }
+    struct used *used = calloc(1, sizeof *used);
+    if (!used || !view_copy(request, used->request, sizeof used->request)) {
+        free(used);
+        return false;
+    }
+    used->until_ms = until_ms;
+    *at = used;
+    return true;
+}
+
+/* ---- messages to the gateway ---- */
+
+static enum status send_message(struct channel_peer *peer, const struct schema *schema,
+                                const void *message)
+{
+    struct buffer *out = channel_record_begin(peer);
+    if (!out) {
+        return STATUS_UNAVAILABLE;
+    }
+    enum status status = proto_encode(schema, message, out);
+    enum status sent = channel_record_end(peer);
+    return status == STATUS_OK ? sent : status;
+}
+
+static void send_end(struct channel_peer *peer, uint64_t id, enum status status,
+                     const char *detail)
+{
+    struct proxy_end end = {id, status_to_wire(status), view_text(detail)};
+    (void)send_message(peer, &proxy_end_schema, &end); /* a peer that is gone needs no end */
+}
+
+enum status call_head(struct call *call, unsigned http, struct list headers, uint64_t body_size)
+{
+    struct proxy_head head = {.call = call->id,
+                              .http = http,
+                              .headers = headers,
+                              .body_size = body_size};
+    enum status status = send_message(call->peer, &proxy_head_schema, &head);
+    if (status == STATUS_OK) {
+        call->http = http;
+    }
+    return status;
+}
+
+size_t call_data(struct call *call, struct view data)
+{
+    size_t taken = 0;
+    while (taken < data.size && call->credit > 0) {
+        size_t size = data.size - taken;
+        size = size > CHUNK_MAX ? CHUNK_MAX : size;
+        size = size > call->credit ? (size_t)call->credit : size;
+        struct proxy_data message = {call->id, view_of(data.data + taken, size), false};
+        if (send_message(call->peer, &proxy_data_schema, &message) != STATUS_OK) {
+            break;
+        }
+        taken += size;
+        call->credit -= size;
+        call->down_bytes += size;
+    }
+    return taken;
+}
+
+void call_want(struct call *call, size_t bytes)
+{
+    struct proxy_want want = {call->id, bytes};
+    (void)send_message(call->peer, &proxy_want_schema, &want);
+}
+
+/* ---- the life of a call ---- */
+
+static void call_free(struct call *call)
+{
+    for (struct call **at = &calls.first; *at; at = &(*at)->next) {
+        if (*at == call) {
+            *at = call->next;
+            calls.count--;
+            break;
+        }
+    }
+    transfer_free(&call->transfer);
+    buffer_free(&call->up);
+    free(call->path);
+    free(call->public_url);
+    free(call);
+}
+
+void call_end(struct call *call, enum status status, const char *detail)
+{
+    outcome_record(call, status);
+    if (status == STATUS_OK) {
+        struct proxy_data last = {call->id, {NULL, 0}, true};
+        (void)send_message(call->peer, &proxy_data_schema, &last);
+    } else if (status != STATUS_CANCELLED) {
+        send_end(call->peer, call->id, status, detail);
+    }
+    call_free(call);
+}
+
+static struct call *call_find(struct channel_peer *peer, uint64_t id)
+{
+    for (struct call *call = calls.first; call; call = call->next) {
+        if (call->id == id && call->peer == peer) {
+            return call;
+        }
+    }
+    return NULL;
+}
+
+static bool copy_names(struct call *call, const struct proxy_call *message)
+{
+    struct view path = message->target;
+    const uint8_t *query = path.size ? memchr(path.data, '?', path.size) : NULL;
+    path.size = query ? (size_t)(query - path.data) : path.size;
+    call->path = view_dup(path);
+    call->public_url = view_dup(message->public_url);
+    return call->path && call->public_url &&
+           view_copy(message->request, call->request, sizeof call->request) &&
+           view_copy(message->tenant, call->tenant, sizeof call->tenant) &&
+           view_copy(message->token_id, call->token, sizeof call->token) &&
+           view_copy(message->agent, call->agent, sizeof call->agent) &&
+           view_copy(message->client, call->client, sizeof call->client) &&
+           view_copy(message->method, call->method, sizeof call->method);
+}
+
+static struct call *call_new(struct channel_peer *peer, const struct proxy_call *message,
+                             const struct provider *provider)
+{
+    struct call *call = calloc(1, sizeof *call);
+    if (!call) {
+        return NULL;
+    }
+    *call = (struct call){.id = message->call,
+                          .peer = peer,
+                          .provider = provider,
+                          .credit = STREAM_WINDOW_BYTES,
+                          .up_end = message->end,
+                          .up_bytes = message->body.size,
+                          .started_ms = clock_mono_ms(),
+                          .next = calls.first};
+    calls.first = call;
+    calls.count++;
+    buffer_append_view(&call->up, message->body);
+    if (!copy_names(call, message) || call->up.failed) {
+        call_free(call);
+        return NULL;
+    }
+    return call;
+}
+
+static enum status open_grant(const struct proxy_call *message, const struct provider *provider,
+                              struct secret **ret_content, struct list *ret_credentials)
+{
+    uint64_t now = clock_wall_ms();
+    struct grant_binding binding = {
+        .request = message->request,
+        .tenant = message->tenant,
+        .token_id = message->token_id,
+        .provider = view_text(provider->name),
+        .proxy = channel_own_instance(),
+        .method = message->method,
+        .target = message->target,
+        .expires_ms = message->expires_ms,
+    };
+    enum status status = grant_open(secret_view(calls.grant_key), &binding, message->grant, now,
+                                    ret_content, ret_credentials);
+    if (status == STATUS_OK && !use_once(message->request, message->expires_ms + 1000, now)) {
+        secret_free(ret_content);
+        return STATUS_DENIED;
+    }
+    return status;
+}
+
+static void on_call(struct channel_peer *peer, struct view record)
+{
+    CLEANUP(secret_free) struct secret *content = NULL;
+    struct list credentials;
+    struct proxy_call message;
+    if (proto_decode(&proxy_call_schema, record, &message) != STATUS_OK ||
+        call_find(peer, message.call)) {
+        refuse("a call that is malformed or running already");
+        return;
+    }
+    const struct provider *provider = providers_find(calls.providers, message.provider);
+    if (!provider || open_grant(&message, provider, &content, &credentials) != STATUS_OK) {
+        refuse("a grant that does not open");
+        send_end(peer, message.call, STATUS_DENIED, "the grant is not valid here");
+        return;
+    }
+    struct call *call = outcomes_accepting() ? call_new(peer, &message, provider) : NULL;
+    if (!call) {
+        send_end(peer, message.call, STATUS_UNAVAILABLE, "the proxy cannot take more calls");
+        return;
+    }
+    enum status status = transfer_start(call, &message, credentials);
+    if (status != STATUS_OK) {
+        call_end(call, status, status_text(status));
+    }
+}
+
+static void on_body(struct channel_peer *peer, struct view record)
+{
+    struct proxy_body message;
+    if (proto_decode(&proxy_body_schema, record, &message) != STATUS_OK) {
+        refuse("a malformed body");
+        return;
+    }
+    struct call *call = call_find(peer, message.call);
+    if (!call || call->up_end) {
+        return;
+    }
+    if (call->up.size + message.data.size > STREAM_WINDOW_BYTES + CHUNK_MAX) {
+        call_end(call, STATUS_PROTOCOL, "the body came without credit");
+        return;
+    }
+    buffer_append_view(&call->up, message.data);
+    call->up_bytes += message.data.size;
+    call->up_end = message.end;
+    transfer_body_arrived(call->transfer);
+}
+
+static void on_credit(struct channel_peer *peer, struct view record)
+{
+    struct proxy_credit message;
+    if (proto_decode(&proxy_credit_schema, record, &message) != STATUS_OK) {
+        refuse("a malformed credit");
+        return;
+    }
+    struct call *call = call_find(peer, message.call);
+    if (call) {
+        call->credit += message.bytes;
+        call->credit = call->credit > STREAM_WINDOW_BYTES ? STREAM_WINDOW_BYTES : call->credit;
+        transfer_credit_arrived(call->transfer);
+    }
+}
+
+static void on_cancel(struct channel_peer *peer, struct view record)
+{
+    struct proxy_cancel message;
+    if (proto_decode(&proxy_cancel_schema, record, &message) != STATUS_OK) {
+        refuse("a malformed cancel");
+        return;
+    }
+    struct call *call = call_find(peer, message.call);
+    if (call) {
+        call_end(call, STATUS_CANCELLED, "");
+    }
+}
+
+static const struct {
+    unsigned id;
+    void (*handle)(struct channel_peer *peer, struct view record);
+} doors[] = {
+    {PROXY_CALL, on_call},
+    {PROXY_BODY, on_body},
+    {PROXY_CREDIT, on_credit},
+    {PROXY_CANCEL, on_cancel},
+};
+
+static void on_record(void *arg, struct channel_peer *peer, struct view record)
+{
+    unsigned id = proto_id(record);
+    (void)arg;
+    for (size_t i = 0; i < sizeof doors / sizeof doors[0]; i++) {
+        if (doors[i].id == id) {
+            doors[i].handle(peer, record);
+            return;
+        }
+    }
+    refuse("a message that gateways may not send");
+}
+
+static void on_down(void *arg, struct channel_peer *peer)
+{
+    (void)arg;
+    for (struct call *call = calls.first, *next; call; call = next) {
+        next = call->next;
+        if (call->peer == peer) {
+            call_end(call, STATUS_CANCELLED, "");
+        }
+    }
+}
+
+static const struct channel_events events = {on_record, NULL, on_down};
+
+enum status calls_open(struct loop *loop, const char *endpoint, const char *key_dir,
+                       const struct providers *providers)
+{
+    calls.providers = providers;
+    enum status status = keyfile_read(key_dir, "grant.key", GRANT_KEY_BYTES, &calls.grant_key);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    return channel_listen(loop, endpoint, "gateway", &events, NULL, &calls.gateways);
+}
+
+void calls_close(void)
+{
+    while (calls.first) {
+        call_end(calls.first, STATUS_UNAVAILABLE, "the proxy is stopping");
+    }
+    channel_close(&calls.gateways);
+    secret_free(&calls.grant_key);
+    for (size_t i = 0; i < USED_SLOTS; i++) {
+        while (calls.used[i]) {
+            struct used *used = calls.used[i];
+            calls.used[i] = used->next;
+            free(used);
+        }
+    }
+}
+
+size_t calls_in_flight(void)
+{
+    return calls.count;
+}
+
+bool calls_ready(void)
+{
+    return outcomes_accepting();
+}

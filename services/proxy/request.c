@@ -1,0 +1,211 @@
+/* request.c - turns a call into what libcurl sends: URL, headers, and the credential last.
+ *
+ * The credential is put into a header (or, for rows that say so, the query) here and nowhere else;
+ * every copy that is ours is wiped. */
+#include "services/proxy/request.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { HEADER_LINE_MAX = HEADER_NAME_MAX + HEADER_VALUE_MAX + 4 };
+
+void request_wipe(struct request *request)
+{
+    for (struct curl_slist *line = request->headers; line; line = line->next) {
+        explicit_bzero(line->data, strlen(line->data));
+    }
+    curl_slist_free_all(request->headers);
+    request->headers = NULL;
+    buffer_wipe(&request->url);
+}
+
+/* Adds "NAME: VALUE"; libcurl spells an empty value "NAME;". */
+static enum status add_header(struct request *request, struct view name, struct view value)
+{
+    CLEANUP(buffer_wipe) struct buffer line = BUFFER_EMPTY;
+    line.max = HEADER_LINE_MAX;
+    buffer_append_view(&line, name);
+    buffer_append_text(&line, value.size ? ": " : ";");
+    buffer_append_view(&line, value);
+    buffer_append_byte(&line, 0);
+    if (line.failed || !header_value_safe(value)) {
+        return STATUS_INVALID;
+    }
+    struct curl_slist *list = curl_slist_append(request->headers, (const char *)line.data);
+    if (!list) {
+        return STATUS_INTERNAL;
+    }
+    request->headers = list;
+    return STATUS_OK;
+}
+
+static struct view find_header(struct list headers, const char *name)
+{
+    struct header_row row;
+    while (proto_list_next(&header_row_schema, &headers, &row)) {
+        if (view_is_nocase(row.name, name)) {
+            return row.value;
+        }
+    }
+    return (struct view){NULL, 0};
+}
+
+static enum status copy_headers(struct request *request, const struct proxy_call *message)
+{
+    struct header_row row;
+    struct list headers = message->headers;
+    struct view connection = find_header(message->headers, "connection");
+    enum status status = STATUS_OK;
+    while (status == STATUS_OK && proto_list_next(&header_row_schema, &headers, &row)) {
+        if (header_goes_up(row.name, connection)) {
+            status = add_header(request, row.name, row.value);
+        }
+    }
+    return status;
+}
+
+static enum status add_defaults(struct request *request, const struct provider *provider,
+                                struct list headers)
+{
+    enum status status = STATUS_OK;
+    bool agent = find_header(headers, "user-agent").size > 0;
+    for (size_t i = 0; i < provider->default_header_count && status == STATUS_OK; i++) {
+        const struct provider_header *header = &provider->default_headers[i];
+        agent = agent || view_is_nocase(view_text(header->name), "user-agent");
+        if (find_header(headers, header->name).size == 0) {
+            status = add_header(request, view_text(header->name), view_text(header->value));
+        }
+    }
+    if (status == STATUS_OK && !agent) {
+        status = add_header(request, VIEW("User-Agent"), VIEW("seks-broker/" SEKS_VERSION));
+    }
+    return status;
+}
+
+static enum status add_prefixed(struct request *request, const char *name, const char *prefix,
+                                struct view key)
+{
+    CLEANUP(buffer_wipe) struct buffer value = BUFFER_EMPTY;
+    buffer_append_text(&value, prefix);
+    buffer_append_view(&value, key);
+    return value.failed ? STATUS_INTERNAL
+                        : add_header(request, view_text(name), buffer_view(&value));
+}
+
+static enum status add_basic(struct request *request, const char *user, struct view key)
+{
+    CLEANUP(buffer_wipe) struct buffer pair = BUFFER_EMPTY;
+    CLEANUP(buffer_wipe) struct buffer value = BUFFER_EMPTY;
+    buffer_append_text(&pair, user);
+    buffer_append_byte(&pair, ':');
+    buffer_append_view(&pair, key);
+    size_t size = sodium_base64_ENCODED_LEN(pair.size, sodium_base64_VARIANT_ORIGINAL);
+    uint8_t *room = buffer_room(&value, size);
+    if (pair.failed || !room) {
+        return STATUS_INTERNAL;
+    }
+    sodium_bin2base64((char *)room, size, pair.data, pair.size, sodium_base64_VARIANT_ORIGINAL);
+    return add_prefixed(request, "Authorization", "Basic ", view_of(room, size - 1));
+}
+
+/* Appends a query parameter with the value percent-encoded. */
+static enum status add_query(struct request *request, const char *name, struct view key)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    bool has_query = memchr(request->url.data, '?', request->url.size) != NULL;
+    buffer_append_byte(&request->url, has_query ? '&' : '?');
+    buffer_append_text(&request->url, name);
+    buffer_append_byte(&request->url, '=');
+    for (size_t i = 0; i < key.size; i++) {
+        uint8_t byte = key.data[i];
+        bool plain = (byte >= '0' && byte <= '9') || ((byte | 0x20) >= 'a' && (byte | 0x20) <= 'z') ||
+                     memchr("-._~", byte, 4) != NULL;
+        if (plain) {
+            buffer_append_byte(&request->url, byte);
+            continue;
+        }
+        buffer_append_byte(&request->url, '%');
+        buffer_append_byte(&request->url, (uint8_t)digits[byte >> 4]);
+        buffer_append_byte(&request->url, (uint8_t)digits[byte & 15]);
+    }
+    return request->url.failed ? STATUS_INTERNAL : STATUS_OK;
+}
+
+static enum status add_credential(struct request *request, const struct auth_rule *rule,
+                                  struct view key)
+{
+    switch (rule->type) {
+    case AUTH_BEARER:
+        return add_prefixed(request, "Authorization", "Bearer ", key);
+    case AUTH_HEADER:
+        return add_header(request, view_text(rule->name), key);
+    case AUTH_BASIC:
+        return add_basic(request, rule->name ? rule->name : "", key);
+    case AUTH_QUERY:
+        return add_query(request, rule->name, key);
+    case AUTH_SIGV4:
+        break;
+    }
+    return STATUS_UNAVAILABLE; /* request signing is not built yet */
+}
+
+/* "Content-Length: 0" for a method that could have a body: some servers answer 411 without it. */
+static enum status add_empty_length(struct request *request, const struct proxy_call *message)
+{
+    bool may_have_body = view_is(message->method, "POST") || view_is(message->method, "PUT") ||
+                         view_is(message->method, "PATCH");
+    if (message->body_size != 0 || !may_have_body) {
+        return STATUS_OK;
+    }
+    return add_header(request, VIEW("Content-Length"), VIEW("0"));
+}
+
+/* "Expect:" with nothing behind it keeps libcurl from waiting a second before each upload. */
+static enum status drop_expect(struct request *request)
+{
+    struct curl_slist *list = curl_slist_append(request->headers, "Expect:");
+    if (!list) {
+        return STATUS_INTERNAL;
+    }
+    request->headers = list;
+    return STATUS_OK;
+}
+
+enum status request_build(const struct provider *provider, const struct proxy_call *message,
+                          struct list credentials, struct request *ret_request)
+{
+    CLEANUP(buffer_free) struct buffer target = BUFFER_EMPTY;
+    struct request request = {NULL, BUFFER_EMPTY};
+    struct grant_row key;
+    enum status status = provider_target(provider, message->target, &target);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    const struct auth_rule *rule = provider_auth(provider, buffer_view(&target));
+    if (!rule || !proto_list_next(&grant_row_schema, &credentials, &key)) {
+        return STATUS_DENIED;
+    }
+    buffer_append_text(&request.url, provider->origin);
+    buffer_append_view(&request.url, buffer_view(&target));
+    status = copy_headers(&request, message);
+    if (status == STATUS_OK) {
+        status = add_defaults(&request, provider, message->headers);
+    }
+    if (status == STATUS_OK) {
+        status = drop_expect(&request);
+    }
+    if (status == STATUS_OK) {
+        status = add_empty_length(&request, message);
+    }
+    if (status == STATUS_OK) {
+        status = add_credential(&request, rule, key.value);
+    }
+    buffer_append_byte(&request.url, 0);
+    if (status != STATUS_OK || request.url.failed) {
+        request_wipe(&request);
+        return status != STATUS_OK ? status : STATUS_INTERNAL;
+    }
+    *ret_request = request;
+    return STATUS_OK;
+}

@@ -1,1 +1,2 @@
 seks_unit_test(test_audit_log audit_lib)
+seks_unit_test(test_audit_query audit_lib)

@@ -1,0 +1,274 @@
+/* test_audit_query.c - pages of the log, and the daemon's two doors over real sockets. */
+#include "tests/unit/unit.h"
+
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "common/channel.h"
+#include "services/audit/audit.h"
+
+static char dir[64];
+static struct ledger *ledger;
+enum { RECORDS = 3000 };
+
+static int open_log(void **state)
+{
+    (void)state;
+    snprintf(dir, sizeof dir, "/tmp/seks-audit-XXXXXX");
+    return mkdtemp(dir) && ledger_open(dir, &ledger) == STATUS_OK ? 0 : -1;
+}
+
+static int close_log(void **state)
+{
+    char path[128];
+    (void)state;
+    ledger_close(&ledger);
+    snprintf(path, sizeof path, "%s/audit.log", dir);
+    (void)unlink(path);
+    return rmdir(dir);
+}
+
+/* Every third record is of acc_a, every seventh of provider p7; sizes differ widely. */
+static void fill(void)
+{
+    static char long_path[6000];
+    memset(long_path, 'x', sizeof long_path);
+    for (uint64_t i = 1; i <= RECORDS; i++) {
+        uint64_t seq;
+        struct audit_record record = {
+            .kind = AUDIT_ACCOUNT, .tenant = i % 3 == 0 ? VIEW("acc_a") : VIEW("acc_b"),
+            .provider = i % 7 == 0 ? VIEW("p7") : VIEW("p"), .action = VIEW("say \"tenant\":\"acc_a\""),
+            .path = view_of(long_path, (i * 37) % (i % 50 == 0 ? 6000 : 300)),
+            .status = AUDIT_NONE, .bytes_in = i, .bytes_out = AUDIT_NONE, .duration_ms = 0};
+        assert_int_equal(ledger_add(ledger, &record, &seq), STATUS_OK);
+        assert_int_equal(seq, i);
+    }
+    assert_int_equal(ledger_commit(ledger), STATUS_OK);
+}
+
+/* Runs QUERY and adds the numbers of its records behind COUNT in SEQS. */
+static uint64_t page(const struct audit_query *query, uint64_t *seqs, size_t *count)
+{
+    struct buffer records = BUFFER_EMPTY;
+    uint64_t next = 12345;
+    json_error_t error;
+    assert_int_equal(query_run(ledger_fd(ledger), ledger_size(ledger), query, &records, &next),
+                     STATUS_OK);
+    assert_true(records.size <= PAGE_BYTES_MAX);
+    json_t *json = json_loadb((const char *)records.data, records.size, 0, &error);
+    assert_non_null(json);
+    for (size_t i = 0; i < json_array_size(json); i++) {
+        json_t *row = json_array_get(json, i);
+        assert_string_equal(json_string_value(json_object_get(row, "tenant")), "acc_a");
+        seqs[(*count)++] = (uint64_t)json_integer_value(json_object_get(row, "seq"));
+    }
+    json_decref(json);
+    buffer_free(&records);
+    return next;
+}
+
+static void pages_follow_each_other(void **state)
+{
+    (void)state;
+    static uint64_t seqs[RECORDS];
+    fill();
+    for (uint64_t limit = 1; limit <= 1000; limit = limit * 5 + 2) {
+        struct audit_query query = {.tenant = VIEW("acc_a"), .limit = limit};
+        size_t count = 0;
+        do {
+            query.before = page(&query, seqs, &count);
+        } while (query.before > 0);
+        assert_int_equal(count, RECORDS / 3);
+        for (size_t i = 0; i < count; i++) {
+            assert_int_equal(seqs[i], RECORDS - 3 * i);
+        }
+    }
+}
+
+static void filters_hold(void **state)
+{
+    (void)state;
+    static uint64_t seqs[RECORDS];
+    size_t count = 0;
+    struct audit_query query = {.tenant = VIEW("acc_a"), .provider = VIEW("p7"), .limit = 1000};
+    assert_int_equal(page(&query, seqs, &count), 0);
+    assert_int_equal(count, RECORDS / 21);
+    count = 0;
+    query.agent = VIEW("agt_none");
+    assert_int_equal(page(&query, seqs, &count), 0);
+    assert_int_equal(count, 0);
+    query = (struct audit_query){.tenant = VIEW("acc_a"), .limit = 3,
+                                 .action = VIEW("say \"tenant\":\"acc_a\"")};
+    assert_int_equal(page(&query, seqs, &count), RECORDS - 8); /* the last it looked at */
+    assert_int_equal(count, 3);
+    query = (struct audit_query){.tenant = VIEW("acc_a"), .before = 3};
+    assert_int_equal(page(&query, seqs, &count), 0);
+    query = (struct audit_query){.tenant = VIEW("acc_a"), .before = UINT64_MAX, .limit = 1};
+    assert_int_equal(page(&query, seqs, &count), RECORDS - 2);
+    struct buffer records = BUFFER_EMPTY;
+    uint64_t next;
+    query.tenant = view_of(NULL, 0);
+    assert_int_equal(query_run(ledger_fd(ledger), ledger_size(ledger), &query, &records, &next),
+                     STATUS_DENIED);
+    buffer_free(&records);
+}
+
+static void every_before_starts_below_it(void **state)
+{
+    (void)state;
+    static uint64_t seqs[RECORDS];
+    for (uint64_t before = 1; before <= RECORDS + 2; before++) {
+        struct audit_query query = {.tenant = VIEW("acc_a"), .before = before, .limit = 1};
+        uint64_t wanted = before > RECORDS ? RECORDS : (before - 1) / 3 * 3;
+        size_t count = 0;
+        (void)page(&query, seqs, &count); /* `next` is tested above */
+        assert_int_equal(count, wanted > 0);
+        if (count > 0) {
+            assert_int_equal(seqs[0], wanted);
+        }
+    }
+}
+
+/* ---- the doors ---- */
+
+struct client {
+    struct loop *loop;
+    struct channel *channel;
+    struct audit_ack acks[8];
+    size_t ack_count, wanted;
+    uint64_t page_next, page_status;
+    bool paged, asks;
+};
+
+static void on_record(void *arg, struct channel_peer *peer, struct view bytes)
+{
+    struct client *client = arg;
+    struct audit_page answer;
+    (void)peer;
+    if (proto_id(bytes) == AUDIT_ACK) {
+        assert_true(client->ack_count < 8);
+        assert_int_equal(proto_decode(&audit_ack_schema, bytes, &client->acks[client->ack_count]),
+                         STATUS_OK);
+        client->ack_count++;
+    } else {
+        assert_int_equal(proto_decode(&audit_page_schema, bytes, &answer), STATUS_OK);
+        client->page_next = answer.next;
+        client->page_status = answer.status;
+        client->paged = true;
+    }
+    if (client->ack_count == client->wanted && client->paged == client->asks) {
+        loop_stop(client->loop);
+    }
+}
+
+static void send_message(struct channel_peer *peer, const struct schema *schema, const void *message)
+{
+    struct buffer out = BUFFER_EMPTY;
+    assert_int_equal(proto_encode(schema, message, &out), STATUS_OK);
+    assert_int_equal(channel_send(peer, buffer_view(&out)), STATUS_OK);
+    buffer_free(&out);
+}
+
+static void send_all(void *arg, struct channel_peer *peer)
+{
+    struct client *client = arg;
+    struct audit_record record = {
+        .call = 1, .kind = AUDIT_INTENT, .request = VIEW("req_z"), .tenant = VIEW("acc_a"),
+        .status = AUDIT_NONE};
+    send_message(peer, &audit_record_schema, &record);
+    record.call = 2;
+    send_message(peer, &audit_record_schema, &record);
+    record.call = 3;
+    record.path = VIEW("/other");
+    send_message(peer, &audit_record_schema, &record);
+    record.call = 4;
+    record.kind = AUDIT_OUTCOME;
+    send_message(peer, &audit_record_schema, &record);
+    if (client->asks) {
+        struct audit_query query = {.call = 9, .tenant = VIEW("acc_a"), .limit = 2};
+        send_message(peer, &audit_query_schema, &query);
+    }
+}
+
+static void give_up(void *arg)
+{
+    (void)arg;
+    fail_msg("no answer within 10 s");
+}
+
+static const struct audit_ack *ack_of(const struct client *client, uint64_t call)
+{
+    for (size_t i = 0; i < client->ack_count; i++) {
+        if (client->acks[i].call == call) {
+            return &client->acks[i];
+        }
+    }
+    fail_msg("no acknowledgement of %d", (int)call);
+    return NULL;
+}
+
+static void talk(struct client *client, const char *name)
+{
+    static const struct channel_events events = {on_record, send_all, NULL};
+    char vault[96], proxy[96];
+    struct desk *desk = NULL;
+    snprintf(vault, sizeof vault, "ipc://%s/vault", dir);
+    snprintf(proxy, sizeof proxy, "ipc://%s/proxy", dir);
+    client->loop = loop_new();
+    client->wanted = 4;
+    assert_int_equal(desk_open(client->loop, ledger, vault, proxy, &desk), STATUS_OK);
+    assert_int_equal(channel_connect(client->loop, strcmp(name, "vault") == 0 ? vault : proxy,
+                                     "audit", &events, client, &client->channel), STATUS_OK);
+    assert_true(loop_once(client->loop, 10000, give_up, NULL) >= 0);
+    loop_run(client->loop);
+    struct buffer text = BUFFER_EMPTY;
+    desk_metrics(desk, &text);
+    buffer_append_byte(&text, 0);
+    assert_non_null(strstr((const char *)text.data, "seks_audit_seq 300"));
+    buffer_free(&text);
+    channel_close(&client->channel);
+    desk_close(&desk);
+    desk_close(&desk);
+    loop_free(&client->loop);
+    (void)unlink(vault + strlen("ipc://"));
+    (void)unlink(proxy + strlen("ipc://"));
+}
+
+static void the_vault_may_send_intents_and_ask(void **state)
+{
+    (void)state;
+    struct client client = {.asks = true};
+    talk(&client, "vault");
+    assert_int_equal(ack_of(&client, 1)->status, STATUS_NUMBER_OK);
+    assert_int_equal(ack_of(&client, 1)->seq, RECORDS + 1);
+    assert_int_equal(ack_of(&client, 2)->seq, RECORDS + 1);
+    assert_int_equal(ack_of(&client, 3)->status, STATUS_NUMBER_CONFLICT);
+    assert_int_equal(ack_of(&client, 4)->status, STATUS_NUMBER_DENIED);
+    assert_int_equal(client.page_status, STATUS_NUMBER_OK);
+    assert_int_equal(client.page_next, RECORDS - 2);
+}
+
+static void a_proxy_may_send_outcomes_only(void **state)
+{
+    (void)state;
+    struct client client = {.asks = false};
+    talk(&client, "proxy");
+    for (uint64_t call = 1; call <= 3; call++) {
+        assert_int_equal(ack_of(&client, call)->status, STATUS_NUMBER_DENIED);
+    }
+    assert_int_equal(ack_of(&client, 4)->status, STATUS_NUMBER_OK);
+    assert_int_equal(ack_of(&client, 4)->seq, RECORDS + 2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pages_follow_each_other),
+        cmocka_unit_test(filters_hold),
+        cmocka_unit_test(every_before_starts_below_it),
+        cmocka_unit_test(the_vault_may_send_intents_and_ask),
+        cmocka_unit_test(a_proxy_may_send_outcomes_only),
+    };
+    return cmocka_run_group_tests(tests, open_log, close_log);
+}

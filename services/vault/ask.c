@@ -11,8 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void ask_free(struct ask *ask)
+static void ask_free(struct pending *pending)
 {
+    struct ask *ask = (struct ask *)pending;
     pending_remove(ask->vault, &ask->pending);
     secret_free(&ask->value);
     secret_free(&ask->value2);
@@ -99,7 +100,7 @@ void ask_finish(struct ask *ask, enum status status)
     if (ask->pending.peer) {
         vault_send(ask->pending.peer, &vault_answer_schema, &answer);
     }
-    ask_free(ask);
+    ask_free(&ask->pending);
 }
 
 /* ---- the steps ---- */
@@ -125,7 +126,7 @@ static void acknowledged(void *arg, const struct audit_result *result)
 {
     struct ask *ask = arg;
     if (!ask->pending.peer) {
-        ask_free(ask);
+        ask_free(&ask->pending);
     } else if (result->status != STATUS_OK) {
         ask_finish(ask, ask_refuse(ask, STATUS_UNAVAILABLE, "the audit log cannot be written"));
     } else {
@@ -151,7 +152,7 @@ static void hashed(void *arg)
 {
     struct ask *ask = arg;
     if (!ask->pending.peer) {
-        ask_free(ask);
+        ask_free(&ask->pending);
         return;
     }
     if (ask->job.check && !ask->job.right) {
@@ -198,13 +199,14 @@ void take_ask(struct vault *vault, struct channel_peer *peer, struct view record
     }
     ask->vault = vault;
     ask->http = 200;
+    ask->pending.free = ask_free;
     pending_add(vault, &ask->pending, peer);
     buffer_append_view(&ask->bytes, record);
     if (ask->bytes.failed ||
         proto_decode(&vault_ask_schema, buffer_view(&ask->bytes), &ask->in) != STATUS_OK) {
         vault->counters.strange++;
         log_warn("ask", "a gateway sent a malformed message");
-        ask_free(ask);
+        ask_free(&ask->pending);
         return;
     }
     ask->operation = operation_of(ask->in.op);

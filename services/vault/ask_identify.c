@@ -88,7 +88,7 @@ static enum status by_session(struct ask *ask, struct view hash)
 enum status ask_identify(struct ask *ask)
 {
     struct view credential = ask->in.credential, label = {NULL, 0};
-    uint8_t hash_bytes[CRYPTO_HASH_BYTES];
+    uint8_t hash_bytes[CRYPTO_HASH_BYTES] = {0};
     struct view hash = view_of(hash_bytes, sizeof hash_bytes);
     enum asker asker = ask->operation->asker;
     if (asker == ASKER_NONE) {

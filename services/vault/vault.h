@@ -46,6 +46,7 @@ enum {
 struct pending {
     struct pending *next, *prev;
     struct channel_peer *peer; /* NULL once the gateway has gone: nothing more is done */
+    void (*free)(struct pending *pending);
 };
 
 struct vault {
@@ -65,6 +66,7 @@ struct vault {
     struct channel *gateways;
     struct pending *pending; /* a list */
     size_t pending_count;
+    bool draining;           /* records are dropped: the gateway asks another vault, or again */
     struct vault_counters {
         uint64_t granted, refused, unavailable, answered, failed, strange;
     } counters;
@@ -73,7 +75,7 @@ struct vault {
 
 /* ---- vault.c ---- */
 
-/* Takes MASTER_KEY out of the environment, for vault_open(); before anything else in main. */
+/* Takes MASTER_KEY out of the environment, for vault_open(); called by daemon_run(). */
 void vault_take_environment(void);
 MUST_USE enum status vault_open(struct vault *vault, struct loop *loop);
 void vault_close(struct vault *vault);
@@ -81,6 +83,7 @@ void vault_metrics(const struct vault *vault, struct buffer *text);
 /* One record of a gateway; what is not in the table of messages is counted and dropped. */
 void vault_take_record(struct vault *vault, struct channel_peer *peer, struct view record);
 void vault_forget_peer(struct vault *vault, struct channel_peer *peer);
+/* PENDING's `free` is set. */
 void pending_add(struct vault *vault, struct pending *pending, struct channel_peer *peer);
 void pending_remove(struct vault *vault, struct pending *pending);
 /* Encodes and queues; a peer that has gone is no failure. */

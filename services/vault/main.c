@@ -1,0 +1,67 @@
+/* main.c - seks-vault: keeps every account, secret, agent and token, and decides every request. */
+#include "vault.h"
+
+static struct vault vault = {.options = {.signup = "first"}};
+
+static const struct option options[] = {
+    {"data", OPTION_TEXT, &vault.options.data, "DIR where vault.db is", true},
+    {"keys", OPTION_TEXT, &vault.options.keys, "DIR with master.key and the other keys", true},
+    {"listen-gateway", OPTION_TEXT, &vault.options.listen, "ENDPOINT for gateways", true},
+    {"audit", OPTION_TEXT, &vault.options.audit, "ENDPOINT of the audit daemon", true},
+    {"providers", OPTION_TEXT, &vault.options.providers, "FILE with the operator's providers",
+     false},
+    {"signup", OPTION_TEXT, &vault.options.signup, "MODE open, first or closed", false},
+    {NULL, OPTION_FLAG, NULL, NULL, false},
+};
+
+enum { DRAIN_LOOK_MS = 20 };
+
+static enum status open_vault(struct loop *loop)
+{
+    return vault_open(&vault, loop);
+}
+
+static void stop_when_done(void *arg)
+{
+    if (vault.pending_count == 0) {
+        loop_stop(arg);
+    }
+}
+
+static void drain(struct loop *loop)
+{
+    vault.draining = true;
+    if (loop_every(loop, DRAIN_LOOK_MS, stop_when_done, loop) < 0) {
+        loop_stop(loop);
+    }
+}
+
+static void metrics(struct buffer *text)
+{
+    vault_metrics(&vault, text);
+}
+
+static bool ready(void)
+{
+    return audit_up(vault.audit);
+}
+
+static void close_vault(void)
+{
+    vault_close(&vault);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct daemon daemon = {
+        .name = "vault",
+        .options = options,
+        .environment = vault_take_environment,
+        .open = open_vault,
+        .drain = drain,
+        .metrics = metrics,
+        .ready = ready,
+        .close = close_vault,
+    };
+    return daemon_run(&daemon, argc, argv);
+}

@@ -1,0 +1,298 @@
+/* vault.c - opens what the vault has, takes records in, closes in reverse.
+ *
+ * The master key is read, checked against the database and dropped before anything is opened for
+ * writing: a wrong one leaves the file as it was.
+ */
+#include "vault.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum {
+    TOUCH_MS = 5000,
+    DEAD_KEPT_MS_DAYS = 90,
+};
+static const uint64_t day_ms = 24ull * 60 * 60 * 1000;
+
+/* ---- the master key ---- */
+
+static struct secret *master_from_environment;
+static bool master_in_environment;
+
+void vault_take_environment(void)
+{
+    char *text = getenv("MASTER_KEY");
+    uint8_t key[CRYPTO_KEY_BYTES];
+    if (!text) {
+        return;
+    }
+    master_in_environment = true;
+    if (hex_decode(view_text(text), key, sizeof key)) {
+        master_from_environment = secret_new(key, sizeof key);
+    }
+    explicit_bzero(key, sizeof key);
+    explicit_bzero(text, strlen(text)); /* /proc/PID/environ shows this very memory */
+    (void)unsetenv("MASTER_KEY");       /* fails only for a bad name */
+}
+
+static enum status read_master(struct vault *vault, struct secret **ret_master)
+{
+    if (!master_in_environment) {
+        return keyfile_read(vault->options.keys, "master.key", CRYPTO_KEY_BYTES, ret_master);
+    }
+    log_warn("keys", "the master key came in the environment, where others may see it: "
+                     "use %s/master.key", vault->options.keys);
+    if (!master_from_environment) {
+        log_error("keys", "MASTER_KEY is not 64 hex digits");
+        return STATUS_INVALID;
+    }
+    *ret_master = TAKE(master_from_environment);
+    return STATUS_OK;
+}
+
+/* ---- opening ---- */
+
+static enum status open_database(struct vault *vault)
+{
+    CLEANUP(secret_free) struct secret *master = NULL;
+    char path[4096];
+    int size = snprintf(path, sizeof path, "%s/vault.db", vault->options.data);
+    if (size < 0 || (size_t)size >= sizeof path) {
+        log_error("vault", "the path of --data is too long");
+        return STATUS_INVALID;
+    }
+    enum status status = read_master(vault, &master);
+    if (status == STATUS_OK) {
+        status = keys_peek(path, secret_view(master));
+    }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (mkdir(vault->options.data, 0700) != 0 && errno != EEXIST) {
+        log_error("vault", "cannot make %s: %s", vault->options.data, strerror(errno));
+        return STATUS_UNAVAILABLE;
+    }
+    status = store_open(path, &vault->store);
+    if (status == STATUS_OK) {
+        status = keys_open(vault->store, secret_view(master), &vault->keys);
+    }
+    if (status == STATUS_OK) {
+        status = dead_prune(vault->store, clock_wall_ms() - DEAD_KEPT_MS_DAYS * day_ms);
+    }
+    return status;
+}
+
+/* The two halves come in two files: whether they fit is tried. */
+static enum status intake_fits(struct vault *vault)
+{
+    CLEANUP(buffer_free) struct buffer box = BUFFER_EMPTY;
+    CLEANUP(secret_free) struct secret *plain = NULL;
+    enum status status = crypto_sealed_make(vault->intake_public, VIEW("probe"), &box);
+    if (status == STATUS_OK) {
+        status = crypto_sealed_open(vault->intake_public, secret_data(vault->intake_private),
+                                    buffer_view(&box), &plain);
+    }
+    if (status != STATUS_OK) {
+        log_error("vault", "intake.key and intake.pub are not a pair");
+    }
+    return status;
+}
+
+static enum status read_keys(struct vault *vault)
+{
+    const char *dir = vault->options.keys;
+    enum status status = keyfile_read(dir, "grant.key", CRYPTO_KEY_BYTES, &vault->grant_key);
+    if (status == STATUS_OK) {
+        status = keyfile_read(dir, "intake.key", CRYPTO_KEY_BYTES, &vault->intake_private);
+    }
+    if (status == STATUS_OK) {
+        status = keyfile_read_public(dir, "intake.pub", CRYPTO_KEY_BYTES, vault->intake_public);
+    }
+    return status == STATUS_OK ? intake_fits(vault) : status;
+}
+
+static enum status read_providers(struct vault *vault)
+{
+    const char *why = "";
+    enum status status = providers_load(vault->options.providers, &vault->providers, &why);
+    if (status != STATUS_OK) {
+        log_error("providers", "%s", why);
+    }
+    return status;
+}
+
+static bool signup_known(const char *mode)
+{
+    return strcmp(mode, "open") == 0 || strcmp(mode, "first") == 0 ||
+           strcmp(mode, "closed") == 0;
+}
+
+static void write_touches(void *arg)
+{
+    touches_write(((struct vault *)arg)->touches);
+}
+
+static void record_came(void *arg, struct channel_peer *peer, struct view record)
+{
+    vault_take_record(arg, peer, record);
+}
+
+static void gateway_down(void *arg, struct channel_peer *peer)
+{
+    vault_forget_peer(arg, peer);
+}
+
+static enum status open_sockets(struct vault *vault)
+{
+    static const struct channel_events events = {record_came, NULL, gateway_down};
+    enum status status = channel_keys(vault->options.keys, "vault");
+    if (status == STATUS_OK) {
+        status = audit_link_new(vault->loop, vault->options.audit, &vault->audit);
+    }
+    if (status == STATUS_OK) {
+        status = channel_listen(vault->loop, vault->options.listen, "gateway", &events, vault,
+                                &vault->gateways);
+    }
+    return status;
+}
+
+enum status vault_open(struct vault *vault, struct loop *loop)
+{
+    vault->loop = loop;
+    if (!signup_known(vault->options.signup)) {
+        log_error("vault", "--signup must be open, first or closed");
+        return STATUS_INVALID;
+    }
+    enum status status = read_keys(vault);
+    if (status == STATUS_OK) {
+        status = read_providers(vault);
+    }
+    if (status == STATUS_OK) {
+        status = open_database(vault);
+    }
+    if (status == STATUS_OK) {
+        vault->touches = touches_new(vault->store);
+        bool ticking = vault->touches && loop_every(loop, TOUCH_MS, write_touches, vault) >= 0;
+        status = ticking ? hasher_new(loop, &vault->hasher) : STATUS_INTERNAL;
+    }
+    return status == STATUS_OK ? open_sockets(vault) : status;
+}
+
+void vault_close(struct vault *vault)
+{
+    hasher_free(&vault->hasher);
+    audit_link_free(&vault->audit);
+    while (vault->pending) {
+        vault->pending->free(vault->pending);
+    }
+    channel_close(&vault->gateways);
+    touches_free(&vault->touches);
+    keys_free(&vault->keys);
+    store_close(&vault->store);
+    providers_free(&vault->providers);
+    secret_free(&vault->intake_private);
+    secret_free(&vault->grant_key);
+    secret_free(&master_from_environment);
+}
+
+/* ---- records of gateways ---- */
+
+void pending_add(struct vault *vault, struct pending *pending, struct channel_peer *peer)
+{
+    pending->peer = peer;
+    pending->prev = NULL;
+    pending->next = vault->pending;
+    if (pending->next) {
+        pending->next->prev = pending;
+    }
+    vault->pending = pending;
+    vault->pending_count++;
+}
+
+void pending_remove(struct vault *vault, struct pending *pending)
+{
+    if (pending->next) {
+        pending->next->prev = pending->prev;
+    }
+    if (pending->prev) {
+        pending->prev->next = pending->next;
+    } else {
+        vault->pending = pending->next;
+    }
+    vault->pending_count--;
+}
+
+void vault_forget_peer(struct vault *vault, struct channel_peer *peer)
+{
+    for (struct pending *pending = vault->pending; pending; pending = pending->next) {
+        if (pending->peer == peer) {
+            pending->peer = NULL;
+        }
+    }
+}
+
+void vault_take_record(struct vault *vault, struct channel_peer *peer, struct view record)
+{
+    static const struct {
+        unsigned message;
+        void (*take)(struct vault *vault, struct channel_peer *peer, struct view record);
+    } door[] = {
+        {VAULT_AUTHORIZE, take_authorize},
+        {VAULT_ASK, take_ask},
+    };
+    unsigned message = proto_id(record);
+    uint64_t count;
+    if (vault->draining) {
+        return;
+    }
+    for (size_t i = 0; i < sizeof door / sizeof door[0]; i++) {
+        if (door[i].message == message) {
+            door[i].take(vault, peer, record);
+            return;
+        }
+    }
+    vault->counters.strange++;
+    if (log_due(&vault->strange_limit, &count)) {
+        log_warn("vault", "a gateway sent %llu records that it may not send",
+                 (unsigned long long)count);
+    }
+}
+
+void vault_send(struct channel_peer *peer, const struct schema *schema, const void *message)
+{
+    CLEANUP(buffer_wipe) struct buffer record = BUFFER_EMPTY;
+    enum status status = proto_encode(schema, message, &record);
+    if (status == STATUS_OK) {
+        status = channel_send(peer, buffer_view(&record));
+    }
+    if (status != STATUS_OK) {
+        log_warn("vault", "an answer could not be sent: %s", status_name(status));
+    }
+}
+
+void vault_metrics(const struct vault *vault, struct buffer *text)
+{
+    const struct vault_counters *counters = &vault->counters;
+    const struct {
+        const char *name, *kind;
+        uint64_t value;
+    } rows[] = {
+        {"seks_vault_grants_total", "counter", counters->granted},
+        {"seks_vault_refusals_total", "counter", counters->refused},
+        {"seks_vault_unavailable_total", "counter", counters->unavailable},
+        {"seks_vault_answers_total", "counter", counters->answered},
+        {"seks_vault_failures_total", "counter", counters->failed},
+        {"seks_vault_strange_records_total", "counter", counters->strange},
+        {"seks_vault_refused_frames_total", "counter", channel_refused()},
+        {"seks_vault_pending", "gauge", vault->pending_count},
+        {"seks_vault_audit_waiting", "gauge", vault->audit ? audit_waiting(vault->audit) : 0},
+        {"seks_vault_audit_lost_total", "counter", vault->audit ? audit_lost(vault->audit) : 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        buffer_printf(text, "# TYPE %s %s\n%s %llu\n", rows[i].name, rows[i].kind, rows[i].name,
+                      (unsigned long long)rows[i].value);
+    }
+}

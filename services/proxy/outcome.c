@@ -141,5 +141,7 @@ void outcome_record(const struct call *call, enum status status)
     *outcomes.last = outcome;
     outcomes.last = &outcome->next;
     outcomes.count++;
-    (void)channel_send(channel_server(outcomes.audit), buffer_view(&outcome->record));
+    if (channel_send(channel_server(outcomes.audit), buffer_view(&outcome->record)) != STATUS_OK) {
+        return; /* it waits here until audit is up */
+    }
 }

@@ -1,0 +1,136 @@
+/* gateway.h - the map of the gateway, in the order a request meets it.
+ *
+ * http.c       libmicrohttpd in the loop: connections, hang-ups, the first look at a request
+ * target.c     the raw request target: what is refused, what provider and path it names
+ * credential.c the fake token, wherever an SDK puts it, and what must not be forwarded
+ * exchange.c   one passthrough call: grant, upstream call, answer
+ * api.c        the /v1 calls: routes, JSON in, the vault's JSON out
+ * json_in.c    bodies of /v1 calls, field by field
+ * links.c      the channels to the vault and the proxies
+ * answers.c    error bodies and complete answers
+ * page.c       the web page's files */
+#ifndef SERVICES_GATEWAY_GATEWAY_H
+#define SERVICES_GATEWAY_GATEWAY_H
+
+#include <microhttpd.h>
+
+#include "common/channel.h"
+#include "common/providers.h"
+#include "proto/messages.h"
+
+struct exchange;
+struct api_call;
+
+struct config {
+    const char *listen, *public_url, *key_dir, *vault, *providers_file;
+    const char *tls_cert, *tls_key;
+    struct option_list *proxies;
+    uint64_t body_max, header_deadline_ms;
+    const struct providers *providers;
+};
+extern struct config config;
+
+/* One request on one connection.  Owned by http.c from its first byte to its completion. */
+struct visit {
+    struct MHD_Connection *connection;
+    char *target; /* raw */
+    char request[ID_SIZE_MAX + 1];
+    char client[CLIENT_MAX + 1];
+    bool begun;     /* the handler saw its head */
+    bool suspended;
+    bool answered;  /* a response is queued */
+    bool gone;      /* the client hung up */
+    bool has_body;
+    uint64_t body_size; /* BODY_SIZE_UNKNOWN when chunked, 0 when none */
+    struct exchange *exchange;
+    struct api_call *api;
+};
+
+/* ---- http.c ---- */
+
+MUST_USE enum status http_open(struct loop *loop);
+void http_drain(struct loop *loop);
+void http_close(void);
+void visit_suspend(struct visit *visit);
+void visit_resume(struct visit *visit); /* takes one that is not suspended too */
+struct view visit_header(const struct visit *visit, const char *name); /* empty when absent */
+
+/* ---- target.c ---- */
+
+/* Whether the raw target may go on.  `\` is let through in keys of S3 only. */
+MUST_USE enum status target_check(struct view target);
+/* Splits "/api/<provider>/<rest>": RET_REST begins with '/' (and is "/" when there is none). */
+bool target_provider(struct view target, struct view *ret_provider, struct view *ret_rest);
+
+/* ---- credential.c ---- */
+
+/* The fake token in headers or query: STATUS_UNAUTHENTICATED when there is none that is well
+ * formed, STATUS_INVALID when there are two different ones.  RET_TOKEN views the request.
+ * RET_REST gets REST without the parameters that carry tokens; RET_AWS4 tells an AWS signature. */
+MUST_USE enum status credential_find(struct visit *visit, struct view rest, struct buffer *ret_rest,
+                                     char *ret_token, bool *ret_aws4);
+bool credential_header(const char *name); /* never forwarded */
+
+/* ---- links.c ---- */
+
+typedef void grant_fn(void *arg, enum status status, const struct vault_grant *grant);
+typedef void answer_fn(void *arg, enum status status, const struct vault_answer *answer);
+
+MUST_USE enum status links_open(struct loop *loop);
+void links_close(void);
+bool links_ready(void);
+
+/* Asks the vault; `call` is filled in here.  FN runs once, later, unless forgotten: with the answer's
+ * own status, or STATUS_UNAVAILABLE when the vault did not answer within VAULT_WAIT_MS.  An authorize
+ * is asked again of a restarted vault; an operation that a dead vault had is not.
+ * Returns 0 for want of room, then FN never runs. */
+enum { VAULT_WAIT_MS = 5000 };
+uint64_t vault_authorize_send(struct vault_authorize *message, grant_fn *fn, void *arg);
+uint64_t vault_ask_send(struct vault_ask *message, answer_fn *fn, void *arg);
+void vault_forget(uint64_t id);
+
+/* The proxy with the fewest calls, or NULL when none is up. */
+struct channel_peer *proxy_pick(void);
+/* Gives EXCHANGE an id for its messages with PROXY; 0 for want of room. */
+uint64_t proxy_call_begin(struct channel_peer *proxy, struct exchange *exchange);
+void proxy_call_end(uint64_t id);
+/* STATUS_UNAVAILABLE when it cannot be sent. */
+MUST_USE enum status proxy_send(struct channel_peer *proxy, const struct schema *schema,
+                                const void *message);
+
+/* ---- exchange.c ---- */
+
+/* TARGET is what follows /api/<provider>; the visit is suspended until something is to be done. */
+void exchange_start(struct visit *visit, struct view provider, struct view target,
+                    const char *token, bool aws4);
+/* The handler's call for a visit with an exchange: body, or time to answer. */
+enum MHD_Result exchange_continue(struct visit *visit, const char *data, size_t *size);
+void exchange_hang_up(struct visit *visit);
+void exchange_free(struct exchange **exchange);
+void exchange_on_head(struct exchange *exchange, const struct proxy_head *head);
+void exchange_on_data(struct exchange *exchange, const struct proxy_data *data);
+void exchange_on_end(struct exchange *exchange, enum status status, struct view detail);
+void exchange_on_want(struct exchange *exchange, uint64_t bytes);
+
+/* ---- api.c ---- */
+
+/* Whether the target is one of /v1 and its aliases. */
+bool api_route(struct view target);
+enum MHD_Result api_begin(struct visit *visit, const char *method);
+enum MHD_Result api_continue(struct visit *visit, const char *data, size_t *size);
+void api_free(struct api_call **call);
+
+/* ---- answers.c ---- */
+
+/* A complete answer; HEADERS is a NULL-ended list of name, value pairs or NULL.  BODY is copied. */
+enum MHD_Result answer_send(struct visit *visit, unsigned http, const char *type, struct view body,
+                            const char *const *headers);
+/* The error in the form of the path: problem+json under /api, XML for AWS4, {"ok":false} else.
+ * DETAIL may be empty. */
+enum MHD_Result answer_error(struct visit *visit, unsigned http, struct view detail, bool aws4);
+enum MHD_Result answer_status(struct visit *visit, enum status status, struct view detail,
+                              bool aws4);
+void answer_headers(struct visit *visit, struct MHD_Response *response);
+void json_append_text(struct buffer *json, struct view text); /* quoted and escaped */
+
+#endif

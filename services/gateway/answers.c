@@ -1,0 +1,182 @@
+/* answers.c - complete answers, and errors in the form that the caller's SDK reads.
+ *
+ * Errors never say which part of a credential was wrong: all of these have one body. */
+#include "services/gateway/gateway.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    unsigned http;
+    const char *title;
+    const char *type; /* as SDKs of this trade name it */
+    const char *aws;
+} errors[] = {
+    {400, "Bad Request", "invalid_request_error", "InvalidRequest"},
+    {401, "Unauthorized", "authentication_error", "InvalidAccessKeyId"},
+    {403, "Forbidden", "permission_error", "AccessDenied"},
+    {404, "Not Found", "not_found_error", "NoSuchKey"},
+    {405, "Method Not Allowed", "invalid_request_error", "MethodNotAllowed"},
+    {408, "Request Timeout", "timeout_error", "RequestTimeout"},
+    {409, "Conflict", "conflict_error", "OperationAborted"},
+    {413, "Content Too Large", "request_too_large", "EntityTooLarge"},
+    {414, "URI Too Long", "request_too_large", "InvalidURI"},
+    {426, "Upgrade Required", "invalid_request_error", "InvalidRequest"},
+    {429, "Too Many Requests", "rate_limit_error", "SlowDown"},
+    {431, "Request Header Fields Too Large", "request_too_large", "RequestHeaderSectionTooLarge"},
+    {500, "Internal Server Error", "api_error", "InternalError"},
+    {502, "Bad Gateway", "api_error", "BadGateway"},
+    {503, "Service Unavailable", "overloaded_error", "ServiceUnavailable"},
+    {504, "Gateway Timeout", "timeout_error", "GatewayTimeout"},
+    {507, "Insufficient Storage", "api_error", "InternalError"},
+};
+
+void json_append_text(struct buffer *json, struct view text)
+{
+    buffer_append_byte(json, '"');
+    for (size_t i = 0; i < text.size; i++) {
+        uint8_t byte = text.data[i];
+        if (byte == '"' || byte == '\\') {
+            buffer_append_byte(json, '\\');
+            buffer_append_byte(json, byte);
+        } else if (byte < 0x20 || byte >= 0x7f) {
+            buffer_printf(json, "\\u%04x", byte);
+        } else {
+            buffer_append_byte(json, byte);
+        }
+    }
+    buffer_append_byte(json, '"');
+}
+
+static bool cors_applies(const char *target)
+{
+    return strncmp(target, "/api/", 5) == 0 || strncmp(target, "/v1/secrets/", 12) == 0 ||
+           strncmp(target, "/v1/proxy/", 10) == 0 || strncmp(target, "/secrets/", 9) == 0 ||
+           strncmp(target, "/proxy/", 7) == 0;
+}
+
+void answer_headers(struct visit *visit, struct MHD_Response *response)
+{
+    MHD_add_response_header(response, "Seks-Request-Id", visit->request);
+    if (visit->target && cors_applies(visit->target)) {
+        MHD_add_response_header(response, "Access-Control-Allow-Origin", "*");
+        MHD_add_response_header(response, "Access-Control-Expose-Headers", "*");
+    }
+    if (visit->target && strncmp(visit->target, "/api/", 5) == 0) {
+        /* What a provider sends must not run on the broker's origin. */
+        MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+        MHD_add_response_header(response, "Content-Security-Policy", "sandbox");
+    }
+}
+
+enum MHD_Result answer_send(struct visit *visit, unsigned http, const char *type, struct view body,
+                            const char *const *headers)
+{
+    struct MHD_Response *response = MHD_create_response_from_buffer(
+        body.size, body.size ? (void *)(uintptr_t)body.data : (void *)"", MHD_RESPMEM_MUST_COPY);
+    if (!response) {
+        return MHD_NO;
+    }
+    answer_headers(visit, response);
+    if (type) {
+        MHD_add_response_header(response, "Content-Type", type);
+    }
+    for (; headers && *headers; headers += 2) {
+        MHD_add_response_header(response, headers[0], headers[1]);
+    }
+    enum MHD_Result result = MHD_queue_response(visit->connection, http, response);
+    MHD_destroy_response(response);
+    visit->answered = true;
+    return result;
+}
+
+static size_t error_row(unsigned http)
+{
+    size_t count = sizeof errors / sizeof errors[0];
+    for (size_t i = 0; i < count; i++) {
+        if (errors[i].http == http) {
+            return i;
+        }
+    }
+    return count - 1;
+}
+
+static void append_xml_text(struct buffer *xml, struct view text)
+{
+    for (size_t i = 0; i < text.size; i++) {
+        uint8_t byte = text.data[i];
+        if (byte == '<' || byte == '>' || byte == '&' || byte < 0x20 || byte >= 0x7f) {
+            buffer_printf(xml, "&#%u;", byte < 0x20 ? 0x20u : (unsigned)byte);
+        } else {
+            buffer_append_byte(xml, byte);
+        }
+    }
+}
+
+static void error_xml(struct buffer *body, size_t row, struct view detail, const char *request)
+{
+    buffer_printf(body, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>%s</Code><Message>",
+                  errors[row].aws);
+    append_xml_text(body, detail);
+    buffer_printf(body, "</Message><RequestId>%s</RequestId></Error>", request);
+}
+
+/* RFC 9457, with the members that the providers' SDKs look for. */
+static void error_problem(struct buffer *body, size_t row, struct view detail)
+{
+    buffer_printf(body, "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%u,\"detail\":",
+                  errors[row].title, errors[row].http);
+    json_append_text(body, detail);
+    buffer_printf(body, ",\"error\":{\"type\":\"%s\",\"message\":", errors[row].type);
+    json_append_text(body, detail);
+    buffer_append_text(body, "},\"message\":");
+    json_append_text(body, detail);
+    buffer_append_text(body, "}");
+}
+
+enum MHD_Result answer_error(struct visit *visit, unsigned http, struct view detail, bool aws4)
+{
+    CLEANUP(buffer_free) struct buffer body = BUFFER_EMPTY;
+    size_t row = error_row(http);
+    bool api = visit->target && strncmp(visit->target, "/api/", 5) == 0;
+    const char *type = "application/json";
+    const char *headers[7] = {NULL};
+    size_t count = 0;
+    if (detail.size == 0) {
+        detail = view_text(errors[row].title);
+    }
+    if (aws4) {
+        type = "application/xml";
+        error_xml(&body, row, detail, visit->request);
+    } else if (api) {
+        type = "application/problem+json";
+        error_problem(&body, row, detail);
+    } else {
+        buffer_append_text(&body, "{\"ok\":false,\"error\":");
+        json_append_text(&body, detail);
+        buffer_append_text(&body, "}");
+    }
+    if (http == 401) {
+        headers[count++] = "WWW-Authenticate";
+        headers[count++] = "Basic realm=\"seks\", Bearer realm=\"seks\"";
+    }
+    if (http == 503) {
+        headers[count++] = "Retry-After";
+        headers[count++] = "1";
+    }
+    if (visit->has_body && !visit->begun) {
+        headers[count++] = "Connection"; /* the body was not read */
+        headers[count++] = "close";
+    }
+    return body.failed ? MHD_NO : answer_send(visit, http, type, buffer_view(&body), headers);
+}
+
+enum MHD_Result answer_status(struct visit *visit, enum status status, struct view detail,
+                              bool aws4)
+{
+    int http = status_http(status);
+    if (detail.size == 0) {
+        detail = view_text(status_text(status));
+    }
+    return answer_error(visit, (unsigned)http, detail, aws4);
+}

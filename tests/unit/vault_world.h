@@ -51,6 +51,11 @@ static inline void make_keys(const char *dir)
     make_key(dir, "master.key");
     make_key(dir, "grant.key");
     crypto_sealed_keypair(public_key, private_key);
+    /* For tcp; read at every start. */
+    assert_int_equal(keyfile_create(dir, "vault.curve", view_of(private_key, 32), false),
+                     STATUS_OK);
+    assert_int_equal(keyfile_create(dir, "vault.pub", view_of(public_key, 32), true), STATUS_OK);
+    crypto_sealed_keypair(public_key, private_key);
     assert_int_equal(keyfile_create(dir, "intake.key", view_of(private_key, 32), false),
                      STATUS_OK);
     assert_int_equal(keyfile_create(dir, "intake.pub", view_of(public_key, 32), true), STATUS_OK);

@@ -204,8 +204,7 @@ void take_ask(struct vault *vault, struct channel_peer *peer, struct view record
     buffer_append_view(&ask->bytes, record);
     if (ask->bytes.failed ||
         proto_decode(&vault_ask_schema, buffer_view(&ask->bytes), &ask->in) != STATUS_OK) {
-        vault->counters.strange++;
-        log_warn("ask", "a gateway sent a malformed message");
+        vault_refuse_record(vault, "that is malformed");
         ask_free(&ask->pending);
         return;
     }

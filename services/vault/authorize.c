@@ -428,8 +428,7 @@ void take_authorize(struct vault *vault, struct channel_peer *peer, struct view 
 {
     struct decision decision = {.vault = vault};
     if (proto_decode(&vault_authorize_schema, record, &decision.in) != STATUS_OK) {
-        vault->counters.strange++;
-        log_warn("authorize", "a gateway sent a malformed message");
+        vault_refuse_record(vault, "that is malformed");
         return;
     }
     decision.provider = providers_find(vault->providers, decision.in.provider);

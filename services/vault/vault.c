@@ -244,7 +244,6 @@ void vault_take_record(struct vault *vault, struct channel_peer *peer, struct vi
         {VAULT_ASK, take_ask},
     };
     unsigned message = proto_id(record);
-    uint64_t count;
     if (vault->draining) {
         return;
     }
@@ -254,9 +253,15 @@ void vault_take_record(struct vault *vault, struct channel_peer *peer, struct vi
             return;
         }
     }
+    vault_refuse_record(vault, "that it may not send");
+}
+
+void vault_refuse_record(struct vault *vault, const char *why)
+{
+    uint64_t count;
     vault->counters.strange++;
     if (log_due(&vault->strange_limit, &count)) {
-        log_warn("vault", "a gateway sent %llu records that it may not send",
+        log_warn("vault", "a gateway sent a record %s (%llu refused since the last such line)", why,
                  (unsigned long long)count);
     }
 }

@@ -82,6 +82,8 @@ void vault_close(struct vault *vault);
 void vault_metrics(const struct vault *vault, struct buffer *text);
 /* One record of a gateway; what is not in the table of messages is counted and dropped. */
 void vault_take_record(struct vault *vault, struct channel_peer *peer, struct view record);
+/* Counts a record that is not for this door, and logs so now and then. */
+void vault_refuse_record(struct vault *vault, const char *why);
 void vault_forget_peer(struct vault *vault, struct channel_peer *peer);
 /* PENDING's `free` is set. */
 void pending_add(struct vault *vault, struct pending *pending, struct channel_peer *peer);

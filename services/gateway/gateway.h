@@ -34,6 +34,7 @@ extern struct config config;
 struct visit {
     struct MHD_Connection *connection;
     char *target; /* raw */
+    char method[METHOD_MAX + 1];
     char request[ID_SIZE_MAX + 1];
     char client[CLIENT_MAX + 1];
     bool begun;     /* the handler saw its head */

@@ -1,0 +1,402 @@
+/* exchange.c - one passthrough call, from the decision to the last byte.
+ *
+ * States: DECIDING (the vault was asked), CALLING (the proxy runs it, the body goes up), ANSWERING
+ * (the head is queued, the body comes down), OVER.  Each side moves only against credit, so that
+ * neither holds more than a window. */
+#include "services/gateway/gateway.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+
+enum { BLOCK_BYTES = 4096, TRIES_MAX = 3 };
+
+enum state { DECIDING, CALLING, ANSWERING, OVER };
+
+struct exchange {
+    struct visit *visit;
+    enum state state;
+    uint64_t question;             /* to the vault, 0 for none */
+    uint64_t call;                 /* with the proxy, 0 for none */
+    struct channel_peer *proxy;
+    char *provider, *method;
+    struct buffer target;
+    char token[TOKEN_SIZE_MAX + 1];
+    bool aws4;
+    unsigned tries;
+    bool head_passed;              /* libmicrohttpd may take the body now */
+    uint64_t up_credit, up_bytes;
+    bool up_end;
+    enum status failure;           /* with detail, when the call failed */
+    char detail[DETAIL_MAX + 1];
+    struct MHD_Response *response; /* made, not yet queued */
+    unsigned http;
+    struct buffer down;
+    bool down_end;
+};
+
+static void ask_vault(struct exchange *exchange);
+
+/* ---- failing ---- */
+
+static void fail(struct exchange *exchange, enum status status, struct view detail)
+{
+    if (exchange->state == OVER) {
+        return;
+    }
+    exchange->failure = status;
+    if (!view_copy(detail, exchange->detail, sizeof exchange->detail)) {
+        exchange->detail[0] = 0;
+    }
+    if (exchange->state != ANSWERING) {
+        exchange->state = OVER;
+    }
+    exchange->down_end = true;
+    visit_resume(exchange->visit);
+}
+
+static void drop_call(struct exchange *exchange, bool cancel)
+{
+    if (exchange->call && cancel) {
+        struct proxy_cancel message = {exchange->call};
+        if (proxy_send(exchange->proxy, &proxy_cancel_schema, &message) != STATUS_OK) {
+            log_debug("cancel", "the proxy is away");
+        }
+    }
+    proxy_call_end(exchange->call);
+    exchange->call = 0;
+}
+
+/* ---- the call to the proxy ---- */
+
+struct header_copy {
+    struct buffer rows;
+    struct list list;
+    bool failed;
+};
+
+static enum MHD_Result copy_header(void *arg, enum MHD_ValueKind kind, const char *name,
+                                   const char *value)
+{
+    struct header_copy *copy = arg;
+    struct header_row row = {view_text(name), view_text(value ? value : "")};
+    (void)kind;
+    if (!credential_header(name)) {
+        copy->failed = copy->failed || copy->list.count >= HEADERS_MAX ||
+                       proto_list_add(&header_row_schema, &row, &copy->rows, &copy->list) !=
+                           STATUS_OK;
+    }
+    return MHD_YES;
+}
+
+static enum status call_proxy(struct exchange *exchange, const struct vault_grant *grant)
+{
+    struct visit *visit = exchange->visit;
+    struct header_copy headers = {BUFFER_EMPTY, {0, {NULL, 0}}, false};
+    MHD_get_connection_values(visit->connection, MHD_HEADER_KIND, copy_header, &headers);
+    struct proxy_call message = {
+        .call = exchange->call,
+        .request = view_text(visit->request),
+        .tenant = grant->tenant,
+        .token_id = grant->token_id,
+        .agent = grant->agent,
+        .provider = grant->provider,
+        .expires_ms = grant->expires_ms,
+        .grant = grant->grant,
+        .method = view_text(exchange->method),
+        .target = buffer_view(&exchange->target),
+        .public_url = view_text(config.public_url),
+        .client = view_text(visit->client),
+        .headers = headers.list,
+        .body_size = visit->has_body ? visit->body_size : 0,
+        .end = !visit->has_body,
+    };
+    enum status status = headers.failed
+                             ? STATUS_TOO_LARGE
+                             : proxy_send(exchange->proxy, &proxy_call_schema, &message);
+    buffer_free(&headers.rows);
+    return status;
+}
+
+static void on_grant(void *arg, enum status status, const struct vault_grant *grant)
+{
+    struct exchange *exchange = arg;
+    exchange->question = 0;
+    if (status == STATUS_CONFLICT && exchange->tries < TRIES_MAX) {
+        id_new("req", exchange->visit->request); /* another request had this id */
+        ask_vault(exchange);
+        return;
+    }
+    if (status != STATUS_OK) {
+        struct view detail = grant ? grant->detail : VIEW("the vault did not answer; try again");
+        fail(exchange, status, detail);
+        return;
+    }
+    exchange->call = proxy_call_begin(exchange->proxy, exchange);
+    status = exchange->call ? call_proxy(exchange, grant) : STATUS_UNAVAILABLE;
+    if (status != STATUS_OK) {
+        drop_call(exchange, false);
+        fail(exchange, status, VIEW("the proxy is away; try again"));
+        return;
+    }
+    exchange->state = CALLING;
+    exchange->up_credit = STREAM_WINDOW_BYTES;
+    exchange->up_end = !exchange->visit->has_body;
+    if (exchange->visit->has_body) {
+        visit_resume(exchange->visit);
+    }
+}
+
+static void ask_vault(struct exchange *exchange)
+{
+    exchange->tries++;
+    exchange->proxy = proxy_pick();
+    if (!exchange->proxy) {
+        fail(exchange, STATUS_UNAVAILABLE, VIEW("no proxy is up; try again"));
+        return;
+    }
+    struct vault_authorize message = {
+        .request = view_text(exchange->visit->request),
+        .token = view_text(exchange->token),
+        .provider = view_text(exchange->provider),
+        .proxy = channel_peer_instance(exchange->proxy),
+        .method = view_text(exchange->method),
+        .target = buffer_view(&exchange->target),
+        .client = view_text(exchange->visit->client),
+    };
+    exchange->question = vault_authorize_send(&message, on_grant, exchange);
+    if (exchange->question == 0) {
+        fail(exchange, STATUS_UNAVAILABLE, VIEW("too many requests are waiting"));
+    }
+}
+
+void exchange_start(struct visit *visit, struct view provider, struct view target,
+                    const char *token, bool aws4)
+{
+    struct exchange *exchange = calloc(1, sizeof *exchange);
+    if (!exchange) {
+        return;
+    }
+    visit->exchange = exchange;
+    exchange->visit = visit;
+    exchange->aws4 = aws4;
+    exchange->provider = view_dup(provider);
+    exchange->method = strdup(visit->method);
+    buffer_append_view(&exchange->target, target);
+    memcpy(exchange->token, token, strlen(token) + 1);
+    visit_suspend(visit);
+    if (!exchange->provider || !exchange->method || exchange->target.failed) {
+        fail(exchange, STATUS_INTERNAL, VIEW(""));
+        return;
+    }
+    ask_vault(exchange);
+}
+
+/* ---- what the proxy says ---- */
+
+static ssize_t read_down(void *arg, uint64_t position, char *room, size_t size)
+{
+    struct exchange *exchange = arg;
+    (void)position;
+    if (exchange->down.size == 0) {
+        if (!exchange->down_end) {
+            visit_suspend(exchange->visit);
+            return 0;
+        }
+        return exchange->failure == STATUS_OK ? MHD_CONTENT_READER_END_OF_STREAM
+                                              : MHD_CONTENT_READER_END_WITH_ERROR;
+    }
+    size = size > exchange->down.size ? exchange->down.size : size;
+    memcpy(room, exchange->down.data, size);
+    buffer_consume(&exchange->down, size);
+    struct proxy_credit message = {exchange->call, size};
+    if (exchange->call && proxy_send(exchange->proxy, &proxy_credit_schema, &message) != STATUS_OK) {
+        log_debug("credit", "the proxy is away");
+    }
+    return (ssize_t)size;
+}
+
+static struct MHD_Response *make_response(struct exchange *exchange, const struct proxy_head *head)
+{
+    bool bodiless = head->http == 204 || head->http == 304 || head->http < 200;
+    if (bodiless) {
+        return MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
+    }
+    uint64_t size = head->body_size == BODY_SIZE_UNKNOWN ? MHD_SIZE_UNKNOWN : head->body_size;
+    return MHD_create_response_from_callback(size, BLOCK_BYTES, read_down, exchange, NULL);
+}
+
+void exchange_on_head(struct exchange *exchange, const struct proxy_head *head)
+{
+    struct header_row row;
+    struct list headers = head->headers;
+    char name[HEADER_NAME_MAX + 1];
+    if (exchange->state != CALLING || exchange->response) {
+        return;
+    }
+    exchange->response = make_response(exchange, head);
+    exchange->http = (unsigned)head->http;
+    if (!exchange->response) {
+        fail(exchange, STATUS_INTERNAL, VIEW(""));
+        return;
+    }
+    while (proto_list_next(&header_row_schema, &headers, &row)) {
+        char *value = view_dup(row.value);
+        if (value && view_copy(row.name, name, sizeof name)) {
+            MHD_add_response_header(exchange->response, name, value);
+        }
+        free(value);
+    }
+    answer_headers(exchange->visit, exchange->response);
+    buffer_append_view(&exchange->down, head->data);
+    exchange->down_end = head->end;
+    if (exchange->up_end || !exchange->visit->has_body) {
+        visit_resume(exchange->visit);
+    }
+}
+
+void exchange_on_data(struct exchange *exchange, const struct proxy_data *data)
+{
+    if (exchange->down.size + data->data.size > 2 * STREAM_WINDOW_BYTES) {
+        drop_call(exchange, true);
+        fail(exchange, STATUS_PROTOCOL, VIEW("the answer came without credit"));
+        return;
+    }
+    buffer_append_view(&exchange->down, data->data);
+    exchange->down_end = data->end;
+    if (data->end) {
+        drop_call(exchange, false);
+    }
+    visit_resume(exchange->visit);
+}
+
+void exchange_on_end(struct exchange *exchange, enum status status, struct view detail)
+{
+    drop_call(exchange, false);
+    if (exchange->response && exchange->state == CALLING) {
+        exchange->state = ANSWERING; /* the head came: it is queued and then cut */
+    }
+    fail(exchange, status == STATUS_OK ? STATUS_PROTOCOL : status, detail);
+}
+
+void exchange_on_want(struct exchange *exchange, uint64_t bytes)
+{
+    exchange->up_credit += bytes;
+    visit_resume(exchange->visit);
+}
+
+/* ---- what libmicrohttpd asks ---- */
+
+static enum MHD_Result queue_answer(struct exchange *exchange)
+{
+    struct visit *visit = exchange->visit;
+    if (exchange->response) {
+        enum MHD_Result result =
+            MHD_queue_response(visit->connection, exchange->http, exchange->response);
+        MHD_destroy_response(exchange->response);
+        exchange->response = NULL;
+        exchange->state = ANSWERING;
+        visit->answered = true;
+        return result;
+    }
+    return answer_status(visit, exchange->failure, view_text(exchange->detail), exchange->aws4);
+}
+
+static enum MHD_Result take_body(struct exchange *exchange, const char *data, size_t *size)
+{
+    size_t taken = *size;
+    if (exchange->state != CALLING || !exchange->call) {
+        *size = 0; /* the call is over: what still comes is dropped */
+        return MHD_YES;
+    }
+    taken = taken > exchange->up_credit ? (size_t)exchange->up_credit : taken;
+    taken = taken > CHUNK_MAX ? CHUNK_MAX : taken;
+    if (taken == 0) {
+        visit_suspend(exchange->visit);
+        return MHD_YES;
+    }
+    if (exchange->up_bytes + taken > config.body_max) {
+        drop_call(exchange, true);
+        fail(exchange, STATUS_TOO_LARGE, VIEW("the body is larger than this broker takes"));
+        *size = 0;
+        return MHD_YES;
+    }
+    struct proxy_body message = {exchange->call, view_of(data, taken), false};
+    if (proxy_send(exchange->proxy, &proxy_body_schema, &message) != STATUS_OK) {
+        drop_call(exchange, false);
+        fail(exchange, STATUS_UNAVAILABLE, VIEW("the proxy is away"));
+    }
+    exchange->up_credit -= taken;
+    exchange->up_bytes += taken;
+    *size -= taken;
+    return MHD_YES;
+}
+
+static enum MHD_Result end_body(struct exchange *exchange)
+{
+    struct proxy_body message = {exchange->call, {NULL, 0}, true};
+    exchange->up_end = true;
+    if (proxy_send(exchange->proxy, &proxy_body_schema, &message) != STATUS_OK) {
+        drop_call(exchange, false);
+        fail(exchange, STATUS_UNAVAILABLE, VIEW("the proxy is away"));
+        return queue_answer(exchange);
+    }
+    if (!exchange->response) {
+        visit_suspend(exchange->visit);
+        return MHD_YES;
+    }
+    return queue_answer(exchange);
+}
+
+enum MHD_Result exchange_continue(struct visit *visit, const char *data, size_t *size)
+{
+    struct exchange *exchange = visit->exchange;
+    if (visit->answered) {
+        return MHD_YES;
+    }
+    if (*size > 0) {
+        return take_body(exchange, data, size);
+    }
+    if (exchange->state == OVER || (exchange->response && exchange->up_end)) {
+        return queue_answer(exchange);
+    }
+    if (!exchange->head_passed && visit->has_body && exchange->state == CALLING) {
+        exchange->head_passed = true; /* now the body (and 100 Continue before it) */
+        return MHD_YES;
+    }
+    if (exchange->state == CALLING && !exchange->up_end) {
+        return end_body(exchange);
+    }
+    visit_suspend(visit);
+    return MHD_YES;
+}
+
+void exchange_hang_up(struct visit *visit)
+{
+    struct exchange *exchange = visit->exchange;
+    vault_forget(exchange->question);
+    exchange->question = 0;
+    drop_call(exchange, true);
+    fail(exchange, STATUS_CANCELLED, VIEW("the client went away"));
+}
+
+void exchange_free(struct exchange **exchange_at)
+{
+    struct exchange *exchange = *exchange_at;
+    if (!exchange) {
+        return;
+    }
+    vault_forget(exchange->question);
+    drop_call(exchange, true); /* whatever ended the visit early ends the call */
+    if (exchange->response) {
+        MHD_destroy_response(exchange->response);
+    }
+    explicit_bzero(exchange->token, sizeof exchange->token);
+    buffer_free(&exchange->target);
+    buffer_free(&exchange->down);
+    free(exchange->provider);
+    free(exchange->method);
+    free(exchange);
+    *exchange_at = NULL;
+}

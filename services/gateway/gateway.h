@@ -115,8 +115,8 @@ void exchange_on_want(struct exchange *exchange, uint64_t bytes);
 
 /* ---- api.c ---- */
 
-/* Whether the target is one of /v1 and its aliases. */
-bool api_route(struct view target);
+/* Reads intake.pub, to which secret values and passwords are sealed. */
+MUST_USE enum status api_open(const char *key_dir);
 enum MHD_Result api_begin(struct visit *visit, const char *method);
 enum MHD_Result api_continue(struct visit *visit, const char *data, size_t *size);
 void api_free(struct api_call **call);

@@ -286,7 +286,7 @@ static enum status open_listener(void)
 static enum status start_daemon(void)
 {
     char *cert = NULL, *key = NULL;
-    unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_THREAD_SAFETY;
+    unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME;
     enum status status = entry_read_tls(&cert, &key);
     if (status != STATUS_OK) {
         return status;

@@ -1,0 +1,88 @@
+/* main.c - the gateway: HTTP from outside, and the web page. */
+#include "services/gateway/gateway.h"
+
+#include <stdio.h>
+
+#include "common/daemon.h"
+#include "common/log.h"
+
+static struct option_list proxies;
+static struct providers *providers;
+
+struct config config = {.listen = "127.0.0.1:8787",
+                        .proxies = &proxies,
+                        .body_max = UINT64_C(1) << 30,
+                        .header_deadline_ms = 15000};
+
+static const struct option options[] = {
+    {"listen", OPTION_TEXT, &config.listen, "HOST:PORT to serve on (127.0.0.1:8787)", false},
+    {"public-url", OPTION_TEXT, &config.public_url, "URL under which clients reach the broker",
+     false},
+    {"keys", OPTION_TEXT, &config.key_dir, "DIR with intake.pub (and the CURVE keys for tcp)", true},
+    {"vault", OPTION_TEXT, &config.vault, "ENDPOINT of the vault", true},
+    {"proxy", OPTION_LIST, &proxies, "ENDPOINT of a proxy; may be given again", true},
+    {"providers", OPTION_TEXT, &config.providers_file, "FILE with more providers", false},
+    {"tls-cert", OPTION_TEXT, &config.tls_cert, "FILE with the certificate chain (PEM)", false},
+    {"tls-key", OPTION_TEXT, &config.tls_key, "FILE with its private key (PEM)", false},
+    {"body-max", OPTION_NUMBER, &config.body_max, "BYTES a request body may have (1g)", false},
+    {"header-deadline-ms", OPTION_NUMBER, &config.header_deadline_ms,
+     "MS for a whole request head (15000)", false},
+    {NULL, OPTION_TEXT, NULL, NULL, false},
+};
+
+static bool on_tcp(void)
+{
+    return view_starts(view_text(config.vault), "tcp:") ||
+           (proxies.count && view_starts(view_text(proxies.values[0]), "tcp:"));
+}
+
+static void default_public_url(void)
+{
+    static char url[URL_MAX];
+    if (!config.public_url) {
+        snprintf(url, sizeof url, "%s://%s", config.tls_cert ? "https" : "http", config.listen);
+        config.public_url = url;
+    }
+}
+
+static enum status gateway_open(struct loop *loop)
+{
+    const char *why = "";
+    enum status status = providers_load(config.providers_file, &providers, &why);
+    if (status != STATUS_OK) {
+        log_error("providers", "%s", why);
+        return status;
+    }
+    config.providers = providers;
+    default_public_url();
+    if (on_tcp()) {
+        status = channel_keys(config.key_dir, "gateway");
+    }
+    if (status == STATUS_OK) {
+        status = api_open(config.key_dir);
+    }
+    if (status == STATUS_OK) {
+        status = http_open(loop);
+    }
+    return status == STATUS_OK ? links_open(loop) : status;
+}
+
+static void gateway_close(void)
+{
+    http_close();
+    links_close();
+    providers_free(&providers);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct daemon daemon = {
+        .name = "gateway",
+        .options = options,
+        .open = gateway_open,
+        .drain = http_drain,
+        .ready = links_ready,
+        .close = gateway_close,
+    };
+    return daemon_run(&daemon, argc, argv);
+}

@@ -48,18 +48,20 @@ static void default_public_url(void)
 static enum status gateway_open(struct loop *loop)
 {
     const char *why = "";
-    enum status status = providers_load(config.providers_file, &providers, &why);
+    enum status status = api_open(config.key_dir); /* before the first use of jansson */
+    if (status == STATUS_OK) {
+        status = providers_load(config.providers_file, &providers, &why);
+    }
     if (status != STATUS_OK) {
-        log_error("providers", "%s", why);
+        if (*why) {
+            log_error("providers", "%s", why);
+        }
         return status;
     }
     config.providers = providers;
     default_public_url();
     if (on_tcp()) {
         status = channel_keys(config.key_dir, "gateway");
-    }
-    if (status == STATUS_OK) {
-        status = api_open(config.key_dir);
     }
     if (status == STATUS_OK) {
         status = http_open(loop);

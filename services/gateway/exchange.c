@@ -303,33 +303,47 @@ static enum MHD_Result queue_answer(struct exchange *exchange)
     return answer_status(visit, exchange->failure, view_text(exchange->detail), exchange->aws4);
 }
 
+/* Sends one piece of the body; false when the call is over. */
+static bool send_piece(struct exchange *exchange, struct view piece)
+{
+    struct proxy_body message = {exchange->call, piece, false};
+    if (exchange->up_bytes + piece.size > config.body_max) {
+        drop_call(exchange, true);
+        fail(exchange, STATUS_TOO_LARGE, VIEW("the body is larger than this broker takes"));
+        return false;
+    }
+    if (proxy_send(exchange->proxy, &proxy_body_schema, &message) != STATUS_OK) {
+        drop_call(exchange, false);
+        fail(exchange, STATUS_UNAVAILABLE, VIEW("the proxy is away"));
+        return false;
+    }
+    exchange->up_credit -= piece.size;
+    exchange->up_bytes += piece.size;
+    return true;
+}
+
+/* What there is no credit for stays with libmicrohttpd, which calls again only when the connection
+ * was suspended and resumed. */
 static enum MHD_Result take_body(struct exchange *exchange, const char *data, size_t *size)
 {
-    size_t taken = *size;
+    size_t sent = 0;
+    while (sent < *size && exchange->state == CALLING && exchange->call && exchange->up_credit) {
+        size_t piece = *size - sent;
+        piece = piece > exchange->up_credit ? (size_t)exchange->up_credit : piece;
+        piece = piece > CHUNK_MAX ? CHUNK_MAX : piece;
+        if (!send_piece(exchange, view_of(data + sent, piece))) {
+            break;
+        }
+        sent += piece;
+    }
     if (exchange->state != CALLING || !exchange->call) {
         *size = 0; /* the call is over: what still comes is dropped */
         return MHD_YES;
     }
-    taken = taken > exchange->up_credit ? (size_t)exchange->up_credit : taken;
-    taken = taken > CHUNK_MAX ? CHUNK_MAX : taken;
-    if (taken == 0) {
+    *size -= sent;
+    if (*size > 0) {
         visit_suspend(exchange->visit);
-        return MHD_YES;
     }
-    if (exchange->up_bytes + taken > config.body_max) {
-        drop_call(exchange, true);
-        fail(exchange, STATUS_TOO_LARGE, VIEW("the body is larger than this broker takes"));
-        *size = 0;
-        return MHD_YES;
-    }
-    struct proxy_body message = {exchange->call, view_of(data, taken), false};
-    if (proxy_send(exchange->proxy, &proxy_body_schema, &message) != STATUS_OK) {
-        drop_call(exchange, false);
-        fail(exchange, STATUS_UNAVAILABLE, VIEW("the proxy is away"));
-    }
-    exchange->up_credit -= taken;
-    exchange->up_bytes += taken;
-    *size -= taken;
     return MHD_YES;
 }
 

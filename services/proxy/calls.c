@@ -101,6 +101,7 @@ enum status call_head(struct call *call, unsigned http, struct list headers, uin
     enum status status = send_message(call->peer, &proxy_head_schema, &head);
     if (status == STATUS_OK) {
         call->http = http;
+        call->body_size = body_size;
     }
     return status;
 }
@@ -249,9 +250,13 @@ static void on_call(struct channel_peer *peer, struct view record)
         send_end(peer, message.call, STATUS_DENIED, "the grant is not valid here");
         return;
     }
-    struct call *call = outcomes_accepting() ? call_new(peer, &message, provider) : NULL;
+    struct call *call = call_new(peer, &message, provider);
     if (!call) {
         send_end(peer, message.call, STATUS_UNAVAILABLE, "the proxy cannot take more calls");
+        return;
+    }
+    if (!outcomes_accepting()) {
+        call_end(call, STATUS_UNAVAILABLE, "the proxy cannot take more calls");
         return;
     }
     enum status status = transfer_start(call, &message, credentials);
@@ -304,8 +309,10 @@ static void on_cancel(struct channel_peer *peer, struct view record)
         return;
     }
     struct call *call = call_find(peer, message.call);
-    if (call) {
-        call_end(call, STATUS_CANCELLED, "");
+    if (call) { /* a client that has read all that was announced may leave before our end came */
+        bool whole = call->http && call->down_bytes >= call->body_size;
+        outcome_record(call, whole ? STATUS_OK : STATUS_CANCELLED);
+        call_free(call);
     }
 }
 

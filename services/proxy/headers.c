@@ -68,6 +68,19 @@ bool header_comes_down(struct view name)
     return !is_listed(never_down, name);
 }
 
+bool header_name_safe(struct view name)
+{
+    static const char extra[] = "!#$%&'*+-.^_`|~";
+    for (size_t i = 0; i < name.size; i++) {
+        uint8_t byte = name.data[i];
+        bool plain = (byte >= '0' && byte <= '9') || ((byte | 0x20) >= 'a' && (byte | 0x20) <= 'z');
+        if (!plain && !memchr(extra, byte, sizeof extra - 1)) {
+            return false;
+        }
+    }
+    return name.size > 0;
+}
+
 bool header_value_safe(struct view value)
 {
     for (size_t i = 0; i < value.size; i++) {

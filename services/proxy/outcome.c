@@ -10,12 +10,16 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-enum { WAITING_MAX = 10000 }; /* 10,000 records of about 1 KiB: 10 MiB at the worst */
+enum {
+    WAITING_MAX = 10000, /* records of about 1 KiB: 10 MiB at the worst */
+    RESEND_MS = 3000,
+};
 
 struct outcome {
     uint64_t call;
     struct outcome *next;
     struct buffer record;
+    uint64_t sent_ms;
 };
 
 static struct {
@@ -58,27 +62,41 @@ static void on_record(void *arg, struct channel_peer *peer, struct view record)
     }
 }
 
-static void send_all(void)
+/* Sends what was not sent since BEFORE_MS. */
+static void send_since(uint64_t before_ms)
 {
     struct channel_peer *peer = channel_server(outcomes.audit);
     for (struct outcome *outcome = outcomes.first; outcome; outcome = outcome->next) {
+        if (outcome->sent_ms > before_ms) {
+            continue;
+        }
         if (channel_send(peer, buffer_view(&outcome->record)) != STATUS_OK) {
             return; /* the next `up` or tick sends them */
         }
+        outcome->sent_ms = clock_mono_ms();
     }
+}
+
+static void tick(void *arg)
+{
+    (void)arg;
+    send_since(clock_mono_ms() - RESEND_MS);
 }
 
 static void on_up(void *arg, struct channel_peer *peer)
 {
     (void)arg;
     (void)peer;
-    send_all();
+    send_since(clock_mono_ms());
 }
 
 static const struct channel_events events = {on_record, on_up, NULL};
 
 enum status outcomes_open(struct loop *loop, const char *endpoint)
 {
+    if (loop_every(loop, RESEND_MS, tick, NULL) < 0) {
+        return STATUS_INTERNAL;
+    }
     return channel_connect(loop, endpoint, "audit", &events, NULL, &outcomes.audit);
 }
 
@@ -141,7 +159,7 @@ void outcome_record(const struct call *call, enum status status)
     *outcomes.last = outcome;
     outcomes.last = &outcome->next;
     outcomes.count++;
-    if (channel_send(channel_server(outcomes.audit), buffer_view(&outcome->record)) != STATUS_OK) {
-        return; /* it waits here until audit is up */
-    }
+    if (channel_send(channel_server(outcomes.audit), buffer_view(&outcome->record)) == STATUS_OK) {
+        outcome->sent_ms = clock_mono_ms();
+    } /* else it waits here until audit is up */
 }

@@ -31,6 +31,7 @@ struct call {
     uint64_t up_bytes, down_bytes; /* in all, for audit */
     uint64_t credit;               /* bytes of answer that the gateway will take */
     unsigned http;                 /* 0 until the head was sent */
+    uint64_t body_size;            /* that the head announced */
     uint64_t started_ms;
 };
 
@@ -61,6 +62,8 @@ bool header_comes_down(struct view name);
 /* Rewrites the provider's origin to the broker's own URL wherever it begins a URL in VALUE. */
 void header_rewrite(const struct call *call, struct view value, struct buffer *ret_value);
 bool header_is_rewritten(const struct provider *provider, struct view name);
+/* A token of RFC 9110 section 5.6.2: so are methods, too. */
+bool header_name_safe(struct view name);
 /* No CR, LF, NUL. */
 bool header_value_safe(struct view value);
 

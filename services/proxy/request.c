@@ -29,7 +29,7 @@ static enum status add_header(struct request *request, struct view name, struct 
     buffer_append_text(&line, value.size ? ": " : ";");
     buffer_append_view(&line, value);
     buffer_append_byte(&line, 0);
-    if (line.failed || !header_value_safe(value)) {
+    if (line.failed || !header_name_safe(name) || !header_value_safe(value)) {
         return STATUS_INVALID;
     }
     struct curl_slist *list = curl_slist_append(request->headers, (const char *)line.data);
@@ -40,6 +40,7 @@ static enum status add_header(struct request *request, struct view name, struct 
     return STATUS_OK;
 }
 
+/* The first header of that NAME. */
 static struct view find_header(struct list headers, const char *name)
 {
     struct header_row row;
@@ -55,10 +56,17 @@ static enum status copy_headers(struct request *request, const struct proxy_call
 {
     struct header_row row;
     struct list headers = message->headers;
-    struct view connection = find_header(message->headers, "connection");
-    enum status status = STATUS_OK;
+    CLEANUP(buffer_free) struct buffer connection = BUFFER_EMPTY;
+    while (proto_list_next(&header_row_schema, &headers, &row)) {
+        if (view_is_nocase(row.name, "connection")) {
+            buffer_append_view(&connection, row.value);
+            buffer_append_byte(&connection, ',');
+        }
+    }
+    enum status status = connection.failed ? STATUS_INTERNAL : STATUS_OK;
+    headers = message->headers;
     while (status == STATUS_OK && proto_list_next(&header_row_schema, &headers, &row)) {
-        if (header_goes_up(row.name, connection)) {
+        if (header_goes_up(row.name, buffer_view(&connection))) {
             status = add_header(request, row.name, row.value);
         }
     }
@@ -178,7 +186,9 @@ enum status request_build(const struct provider *provider, const struct proxy_ca
     CLEANUP(buffer_free) struct buffer target = BUFFER_EMPTY;
     struct request request = {NULL, BUFFER_EMPTY};
     struct grant_row key;
-    enum status status = provider_target(provider, message->target, &target);
+    enum status status = header_name_safe(message->method)
+                             ? provider_target(provider, message->target, &target)
+                             : STATUS_INVALID;
     if (status != STATUS_OK) {
         return status;
     }

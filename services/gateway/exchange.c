@@ -227,11 +227,39 @@ static struct MHD_Response *make_response(struct exchange *exchange, const struc
     return MHD_create_response_from_callback(size, BLOCK_BYTES, read_down, exchange, NULL);
 }
 
+/* SDKs call the URLs in a row's rewrite_headers without their credential (a resumable upload's
+ * address is one by itself), so the caller's own fake token goes into them. */
+static void add_token(const struct exchange *exchange, struct view name, struct buffer *value)
+{
+    const struct provider *provider =
+        providers_find(config.providers, view_text(exchange->provider));
+    bool ours = view_starts(buffer_view(value), config.public_url);
+    for (const char **at = provider ? provider->rewrite_headers : NULL; ours && at && *at; at++) {
+        if (view_is_nocase(name, *at)) {
+            bool has_query = memchr(value->data, '?', value->size) != NULL;
+            buffer_append_text(value, has_query ? "&key=" : "?key=");
+            buffer_append_text(value, exchange->token);
+            return;
+        }
+    }
+}
+
+static void add_header(struct exchange *exchange, const struct header_row *row)
+{
+    CLEANUP(buffer_free) struct buffer value = BUFFER_EMPTY;
+    char name[HEADER_NAME_MAX + 1];
+    buffer_append_view(&value, row->value);
+    add_token(exchange, row->name, &value);
+    buffer_append_byte(&value, 0);
+    if (!value.failed && view_copy(row->name, name, sizeof name)) {
+        MHD_add_response_header(exchange->response, name, (const char *)value.data);
+    }
+}
+
 void exchange_on_head(struct exchange *exchange, const struct proxy_head *head)
 {
     struct header_row row;
     struct list headers = head->headers;
-    char name[HEADER_NAME_MAX + 1];
     if (exchange->state != CALLING || exchange->response) {
         return;
     }
@@ -242,11 +270,7 @@ void exchange_on_head(struct exchange *exchange, const struct proxy_head *head)
         return;
     }
     while (proto_list_next(&header_row_schema, &headers, &row)) {
-        char *value = view_dup(row.value);
-        if (value && view_copy(row.name, name, sizeof name)) {
-            MHD_add_response_header(exchange->response, name, value);
-        }
-        free(value);
+        add_header(exchange, &row);
     }
     answer_headers(exchange->visit, exchange->response);
     buffer_append_view(&exchange->down, head->data);

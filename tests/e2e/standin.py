@@ -302,7 +302,7 @@ GEMINI = [
 
 CLOUDFLARE = [
     (r"GET /client/v4/zones", lambda h: h.send(200, {"success": True, "errors": [], "messages": [], "result": [
-        {"id": "z1", "name": "example.com"}], "result_info": {"page": 1, "per_page": 20, "count": 1, "total_count": 1}})),
+        {"id": "z1", "name": "example.com"}] if "page=2" not in h.path else [], "result_info": {"page": 1, "per_page": 20, "count": 1, "total_count": 1}})),
     (r"GET /client/v4/zones/none", lambda h: h.send(403, {"success": False, "errors": [{"code": 9109, "message": "Unauthorized zone"}], "messages": [], "result": None})),
 ]
 

@@ -205,14 +205,14 @@ enum status check_agent_secret_get(struct ask *ask)
     if (status != STATUS_OK) {
         return status;
     }
-    if (!agent_may_read(&ask->agent, ask->in.name)) {
-        return ask_refuse(ask, ask_deny(ask, STATUS_DENIED, "no direct access"),
-                          "this agent has no direct access to %s", ask->note);
-    }
     status = secret_row_by_name(ask->vault->store, ask->tenant, ask->in.name, &row, NULL);
     if (status == STATUS_NOT_FOUND) {
         return ask_refuse(ask, ask_deny(ask, status, "no such secret"), "there is no secret %s",
                           ask->note);
+    }
+    if (!agent_may_read(&ask->agent, ask->in.name)) {
+        return ask_refuse(ask, ask_deny(ask, STATUS_DENIED, "no direct access"),
+                          "this agent has no direct access to %s", ask->note);
     }
     memcpy(ask->note_provider, row.provider, sizeof ask->note_provider);
     return status;

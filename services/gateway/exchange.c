@@ -181,6 +181,7 @@ void exchange_start(struct visit *visit, struct view provider, struct view targe
     visit->exchange = exchange;
     exchange->visit = visit;
     exchange->aws4 = aws4;
+    exchange->head_passed = !visit->has_body;
     exchange->provider = view_dup(provider);
     exchange->method = strdup(visit->method);
     buffer_append_view(&exchange->target, target);

@@ -37,7 +37,8 @@ struct visit {
     char method[METHOD_MAX + 1];
     char request[ID_SIZE_MAX + 1];
     char client[CLIENT_MAX + 1];
-    bool begun;     /* the handler saw its head */
+    bool seen;      /* the handler was called */
+    bool begun;     /* its head was judged and is good */
     bool suspended;
     bool answered;  /* a response is queued */
     bool gone;      /* the client hung up */

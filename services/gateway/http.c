@@ -237,6 +237,15 @@ static void find_client(struct visit *visit)
     }
 }
 
+/* libmicrohttpd closes a connection that is answered before it took the request as a whole, which
+ * one without a body is at the handler's second call. */
+static bool may_have_body(const struct visit *visit)
+{
+    struct view size = visit_header(visit, "Content-Length");
+    return visit_header(visit, "Transfer-Encoding").size > 0 ||
+           (size.size > 0 && !view_is(size, "0"));
+}
+
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *mhd, const char *url,
                                   const char *method, const char *version, const char *data,
                                   size_t *size, void **state)
@@ -248,9 +257,15 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *mhd, const c
     if (!visit || !visit->target || visit->gone) {
         return MHD_NO;
     }
-    if (!visit->begun) {
+    if (!visit->seen && !may_have_body(visit)) {
+        visit->seen = true;
+        return MHD_YES;
+    }
+    if (!visit->begun && !visit->answered) {
         find_client(visit);
-        return entry_begin(visit, method, version);
+        enum MHD_Result result = entry_begin(visit, method, version);
+        bool whole = !visit->has_body && result == MHD_YES && visit->begun && !visit->suspended;
+        return whole && !visit->answered ? api_continue(visit, data, size) : result;
     }
     if (visit->answered) {
         *size = 0;

@@ -12,14 +12,15 @@
 #include "common/crypto.h"
 #include "common/keyfile.h"
 #include "services/gateway/catalog.h"
+#include "services/gateway/collect.h"
 
 struct route {
     const char *method, *path; /* {id}, {token}, {name} take one segment */
-    int op;                    /* enum vault_op, or OP_CATALOG */
+    int op;                    /* enum vault_op, or one of OP_... */
     unsigned takes, needs;
 };
 
-enum { OP_CATALOG = -1 };
+enum { OP_CATALOG = -1, OP_PROXY = -2 };
 
 #define ACCOUNT "/v1/account"
 #define AGENTS ACCOUNT "/agents"
@@ -53,6 +54,8 @@ static const struct route routes[] = {
     {"POST", "/secrets/list", VAULT_OP_AGENT_SECRETS, 0, 0},
     {"POST", "/v1/secrets/get", VAULT_OP_AGENT_SECRET_GET, IN_NAME, IN_NAME},
     {"POST", "/secrets/get", VAULT_OP_AGENT_SECRET_GET, IN_NAME, IN_NAME},
+    {"POST", "/v1/proxy/request", OP_PROXY, 0, 0},
+    {"POST", "/proxy/request", OP_PROXY, 0, 0},
     {"GET", "/v1/providers", OP_CATALOG, 0, 0},
 };
 
@@ -196,7 +199,7 @@ enum MHD_Result api_begin(struct visit *visit, const char *method)
                            headers);
     }
     visit->begun = true;
-    call->body.max = BODY_BYTES_MAX;
+    call->body.max = call->route->op == OP_PROXY ? COLLECT_REQUEST_MAX : BODY_BYTES_MAX;
     return MHD_YES;
 }
 
@@ -362,6 +365,39 @@ static enum MHD_Result answer_catalog(struct api_call *call)
     return answer_send(call->visit, 200, "application/json", buffer_view(&call->json), NULL);
 }
 
+static enum MHD_Result start_proxy(struct api_call *call)
+{
+    char why[WHY_MAX] = "", token[TOKEN_SIZE_MAX + 1];
+    struct collect *collect = NULL;
+    struct view credential = credential_of(call->visit);
+    if (!token_check(credential, NULL) || !view_copy(credential, token, sizeof token)) {
+        return refuse(call, STATUS_UNAUTHENTICATED, "");
+    }
+    enum status status = collect_read(buffer_view(&call->body), &collect, why, sizeof why);
+    buffer_wipe(&call->body);
+    if (status != STATUS_OK) {
+        return refuse(call, status, why);
+    }
+    exchange_start_collected(call->visit, collect, token);
+    explicit_bzero(token, sizeof token);
+    return call->visit->exchange ? MHD_YES : MHD_NO;
+}
+
+static enum MHD_Result begin_work(struct api_call *call)
+{
+    if (call->body.failed) {
+        return refuse(call, STATUS_TOO_LARGE, "the body is larger than this call takes");
+    }
+    switch (call->route->op) {
+    case OP_CATALOG:
+        return answer_catalog(call);
+    case OP_PROXY:
+        return start_proxy(call);
+    default:
+        return ask(call);
+    }
+}
+
 enum MHD_Result api_continue(struct visit *visit, const char *data, size_t *size)
 {
     struct api_call *call = visit->api;
@@ -378,8 +414,5 @@ enum MHD_Result api_continue(struct visit *visit, const char *data, size_t *size
         visit_suspend(visit);
         return MHD_YES;
     }
-    if (call->body.failed) {
-        return refuse(call, STATUS_TOO_LARGE, "a body of this call has at most 64 KiB");
-    }
-    return call->route->op == OP_CATALOG ? answer_catalog(call) : ask(call);
+    return begin_work(call);
 }

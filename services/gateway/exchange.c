@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "services/gateway/collect.h"
 
 enum { BLOCK_BYTES = 4096, TRIES_MAX = 3 };
 
@@ -34,9 +35,11 @@ struct exchange {
     unsigned http;
     struct buffer down;
     bool down_end;
+    struct collect *collect;       /* a call that came as JSON, or NULL */
 };
 
 static void ask_vault(struct exchange *exchange);
+static void send_collected(struct exchange *exchange);
 
 /* ---- failing ---- */
 
@@ -94,7 +97,13 @@ static enum status call_proxy(struct exchange *exchange, const struct vault_gran
 {
     struct visit *visit = exchange->visit;
     struct header_copy headers = {BUFFER_EMPTY, {0, {NULL, 0}}, false};
-    MHD_get_connection_values(visit->connection, MHD_HEADER_KIND, copy_header, &headers);
+    uint64_t body_size = visit->has_body ? visit->body_size : 0;
+    if (exchange->collect) {
+        headers.list = exchange->collect->headers;
+        body_size = exchange->collect->body.size;
+    } else {
+        MHD_get_connection_values(visit->connection, MHD_HEADER_KIND, copy_header, &headers);
+    }
     struct proxy_call message = {
         .call = exchange->call,
         .request = view_text(visit->request),
@@ -109,8 +118,8 @@ static enum status call_proxy(struct exchange *exchange, const struct vault_gran
         .public_url = view_text(config.public_url),
         .client = view_text(visit->client),
         .headers = headers.list,
-        .body_size = visit->has_body ? visit->body_size : 0,
-        .end = !visit->has_body,
+        .body_size = body_size,
+        .end = body_size == 0,
     };
     enum status status = headers.failed
                              ? STATUS_TOO_LARGE
@@ -142,8 +151,10 @@ static void on_grant(void *arg, enum status status, const struct vault_grant *gr
     }
     exchange->state = CALLING;
     exchange->up_credit = STREAM_WINDOW_BYTES;
-    exchange->up_end = !exchange->visit->has_body;
-    if (exchange->visit->has_body) {
+    exchange->up_end = !exchange->visit->has_body || exchange->collect;
+    if (exchange->collect) {
+        send_collected(exchange);
+    } else if (exchange->visit->has_body) {
         visit_resume(exchange->visit);
     }
 }
@@ -171,26 +182,50 @@ static void ask_vault(struct exchange *exchange)
     }
 }
 
+static struct exchange *exchange_new(struct visit *visit, const char *token)
+{
+    struct exchange *exchange = calloc(1, sizeof *exchange);
+    if (exchange) {
+        visit->exchange = exchange;
+        exchange->visit = visit;
+        memcpy(exchange->token, token, strlen(token) + 1);
+        visit_suspend(visit);
+    }
+    return exchange;
+}
+
 void exchange_start(struct visit *visit, struct view provider, struct view target,
                     const char *token, bool aws4)
 {
-    struct exchange *exchange = calloc(1, sizeof *exchange);
+    struct exchange *exchange = exchange_new(visit, token);
     if (!exchange) {
         return;
     }
-    visit->exchange = exchange;
-    exchange->visit = visit;
     exchange->aws4 = aws4;
     exchange->head_passed = !visit->has_body;
     exchange->provider = view_dup(provider);
     exchange->method = strdup(visit->method);
     buffer_append_view(&exchange->target, target);
-    memcpy(exchange->token, token, strlen(token) + 1);
-    visit_suspend(visit);
     if (!exchange->provider || !exchange->method || exchange->target.failed) {
         fail(exchange, STATUS_INTERNAL, VIEW(""));
         return;
     }
+    ask_vault(exchange);
+}
+
+void exchange_start_collected(struct visit *visit, struct collect *collect, const char *token)
+{
+    struct exchange *exchange = exchange_new(visit, token);
+    if (!exchange) {
+        collect_free(&collect);
+        return;
+    }
+    exchange->collect = collect;
+    exchange->head_passed = true;
+    exchange->provider = TAKE(collect->provider);
+    exchange->method = TAKE(collect->method);
+    exchange->target = collect->target;
+    collect->target = BUFFER_EMPTY;
     ask_vault(exchange);
 }
 
@@ -264,6 +299,10 @@ void exchange_on_head(struct exchange *exchange, const struct proxy_head *head)
     if (exchange->state != CALLING || exchange->response) {
         return;
     }
+    if (exchange->collect) {
+        exchange->collect->http = (unsigned)head->http;
+        return;
+    }
     exchange->response = make_response(exchange, head);
     exchange->http = (unsigned)head->http;
     if (!exchange->response) {
@@ -281,8 +320,31 @@ void exchange_on_head(struct exchange *exchange, const struct proxy_head *head)
     }
 }
 
+/* Collects the answer whole; what comes is taken at once. */
+static void collect_data(struct exchange *exchange, const struct proxy_data *data)
+{
+    struct proxy_credit credit = {exchange->call, data->data.size};
+    buffer_append_view(&exchange->down, data->data);
+    if (exchange->down.size > COLLECT_ANSWER_MAX || exchange->down.failed) {
+        drop_call(exchange, true);
+        fail(exchange, STATUS_UPSTREAM, VIEW("the answer is too large to be given as JSON"));
+        return;
+    }
+    if (data->end) {
+        drop_call(exchange, false);
+        exchange->collect->done = true;
+        visit_resume(exchange->visit);
+    } else if (proxy_send(exchange->proxy, &proxy_credit_schema, &credit) != STATUS_OK) {
+        log_debug("credit", "the proxy is away");
+    }
+}
+
 void exchange_on_data(struct exchange *exchange, const struct proxy_data *data)
 {
+    if (exchange->collect) {
+        collect_data(exchange, data);
+        return;
+    }
     if (exchange->down.size + data->data.size > 2 * STREAM_WINDOW_BYTES) {
         drop_call(exchange, true);
         fail(exchange, STATUS_PROTOCOL, VIEW("the answer came without credit"));
@@ -308,7 +370,11 @@ void exchange_on_end(struct exchange *exchange, enum status status, struct view 
 void exchange_on_want(struct exchange *exchange, uint64_t bytes)
 {
     exchange->up_credit += bytes;
-    visit_resume(exchange->visit);
+    if (exchange->collect) {
+        send_collected(exchange);
+    } else {
+        visit_resume(exchange->visit);
+    }
 }
 
 /* ---- what libmicrohttpd asks ---- */
@@ -324,6 +390,9 @@ static enum MHD_Result queue_answer(struct exchange *exchange)
         exchange->state = ANSWERING;
         visit->answered = true;
         return result;
+    }
+    if (exchange->collect && exchange->collect->done) {
+        return collect_answer(visit, exchange->collect, buffer_view(&exchange->down));
     }
     return answer_status(visit, exchange->failure, view_text(exchange->detail), exchange->aws4);
 }
@@ -345,6 +414,27 @@ static bool send_piece(struct exchange *exchange, struct view piece)
     exchange->up_credit -= piece.size;
     exchange->up_bytes += piece.size;
     return true;
+}
+
+/* Sends of the JSON call's body what there is credit for. */
+static void send_collected(struct exchange *exchange)
+{
+    struct collect *collect = exchange->collect;
+    while (exchange->call && collect->sent < collect->body.size && exchange->up_credit) {
+        size_t piece = collect->body.size - collect->sent;
+        piece = piece > exchange->up_credit ? (size_t)exchange->up_credit : piece;
+        piece = piece > CHUNK_MAX ? CHUNK_MAX : piece;
+        if (!send_piece(exchange, view_of(collect->body.data + collect->sent, piece))) {
+            return;
+        }
+        collect->sent += piece;
+        if (collect->sent == collect->body.size) {
+            struct proxy_body last = {exchange->call, {NULL, 0}, true};
+            if (proxy_send(exchange->proxy, &proxy_body_schema, &last) != STATUS_OK) {
+                log_debug("body", "the proxy is away");
+            }
+        }
+    }
 }
 
 /* What there is no credit for stays with libmicrohttpd, which calls again only when the connection
@@ -397,7 +487,8 @@ enum MHD_Result exchange_continue(struct visit *visit, const char *data, size_t 
     if (*size > 0) {
         return take_body(exchange, data, size);
     }
-    if (exchange->state == OVER || (exchange->response && exchange->up_end)) {
+    bool collected = exchange->collect && exchange->collect->done;
+    if (exchange->state == OVER || collected || (exchange->response && exchange->up_end)) {
         return queue_answer(exchange);
     }
     if (!exchange->head_passed && visit->has_body && exchange->state == CALLING) {
@@ -432,6 +523,7 @@ void exchange_free(struct exchange **exchange_at)
         MHD_destroy_response(exchange->response);
     }
     explicit_bzero(exchange->token, sizeof exchange->token);
+    collect_free(&exchange->collect);
     buffer_free(&exchange->target);
     buffer_free(&exchange->down);
     free(exchange->provider);

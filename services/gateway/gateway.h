@@ -20,6 +20,7 @@
 
 struct exchange;
 struct api_call;
+struct collect;
 
 struct config {
     const char *listen, *public_url, *key_dir, *vault, *providers_file;
@@ -105,6 +106,8 @@ MUST_USE enum status proxy_send(struct channel_peer *proxy, const struct schema 
 /* TARGET is what follows /api/<provider>; the visit is suspended until something is to be done. */
 void exchange_start(struct visit *visit, struct view provider, struct view target,
                     const char *token, bool aws4);
+/* The same for a call that came as JSON; takes COLLECT. */
+void exchange_start_collected(struct visit *visit, struct collect *collect, const char *token);
 /* The handler's call for a visit with an exchange: body, or time to answer. */
 enum MHD_Result exchange_continue(struct visit *visit, const char *data, size_t *size);
 void exchange_hang_up(struct visit *visit);

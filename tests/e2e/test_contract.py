@@ -235,3 +235,26 @@ def test_audit_pages(account, agent):
     kinds = {r["kind"] for r in calls}
     assert {"intent", "outcome"} <= kinds
     account.call("GET", "/v1/account/audit?limit=x", want=400)
+
+
+@pytest.mark.parametrize("prefix", ["/v1", ""])
+def test_proxy_request(broker, account, agent, prefix):
+    def call(body, token=agent["token"]):
+        return requests.post(f"{broker.url}{prefix}/proxy/request", json=body, headers=bearer(token))
+    answer = call({"service": "openai", "method": "GET", "path": "/v1/models"})
+    assert answer.status_code == 200 and answer.json()["ok"] is True and answer.json()["status"] == 200
+    assert answer.json()["body"]["data"][0]["id"] == "m1"
+    sent = {"service": "openai", "method": "POST", "path": "/v1/x/echo?a=b", "headers": {"X-Mine": "1", "Authorization": "Bearer mine"},
+            "body": {"text": "é" * 20000}}
+    got = call(sent).json()["body"]
+    assert got["path"] == "/v1/x/echo?a=b" and got["headers"]["X-Mine"] == "1" and got["size"] > 40000
+    assert got["headers"]["Content-Type"] == "application/json" and "****" in got["headers"]["Authorization"]
+    assert call({"service": "openai", "method": "PUT", "path": "/v1/x/echo", "body": "plain"}).json()["body"]["size"] == 5
+    missing = call({"service": "openai", "method": "GET", "path": "/v1/x/status/404"}).json()
+    assert missing["ok"] is False and missing["status"] == 404
+    assert call({"service": "openai", "method": "GET", "path": "/v1/x/status/204"}).json()["body"] == ""
+    for body, word in (({"service": "nosuch", "method": "GET", "path": "/"}, "service"), ({"service": "openai", "method": "TRACE", "path": "/"}, "method"),
+                       ({"service": "openai", "method": "GET", "path": "/a/../b"}, "path"), ({"service": "openai", "method": "GET", "path": "/", "x": 1}, "x")):
+        refused = call(body)
+        assert refused.status_code == 400 and word in refused.json()["error"]
+    assert call(sent, "seks_agent_no").status_code == 401

@@ -3,47 +3,18 @@
  * States: DECIDING (the vault was asked), CALLING (the proxy runs it, the body goes up), ANSWERING
  * (the head is queued, the body comes down), OVER.  Each side moves only against credit, so that
  * neither holds more than a window. */
-#include "services/gateway/gateway.h"
-
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/log.h"
 #include "services/gateway/collect.h"
-
-enum { BLOCK_BYTES = 4096, TRIES_MAX = 3 };
-
-enum state { DECIDING, CALLING, ANSWERING, OVER };
-
-struct exchange {
-    struct visit *visit;
-    enum state state;
-    uint64_t question;             /* to the vault, 0 for none */
-    uint64_t call;                 /* with the proxy, 0 for none */
-    struct channel_peer *proxy;
-    char *provider, *method;
-    struct buffer target;
-    char token[TOKEN_SIZE_MAX + 1];
-    bool aws4;
-    unsigned tries;
-    bool head_passed;              /* libmicrohttpd may take the body now */
-    uint64_t up_credit, up_bytes;
-    bool up_end;
-    enum status failure;           /* with detail, when the call failed */
-    char detail[DETAIL_MAX + 1];
-    struct MHD_Response *response; /* made, not yet queued */
-    unsigned http;
-    struct buffer down;
-    bool down_end;
-    struct collect *collect;       /* a call that came as JSON, or NULL */
-};
+#include "services/gateway/exchange_private.h"
 
 static void ask_vault(struct exchange *exchange);
-static void send_collected(struct exchange *exchange);
 
 /* ---- failing ---- */
 
-static void fail(struct exchange *exchange, enum status status, struct view detail)
+void exchange_fail(struct exchange *exchange, enum status status, struct view detail)
 {
     if (exchange->state == OVER) {
         return;
@@ -59,7 +30,7 @@ static void fail(struct exchange *exchange, enum status status, struct view deta
     visit_resume(exchange->visit);
 }
 
-static void drop_call(struct exchange *exchange, bool cancel)
+void exchange_drop_call(struct exchange *exchange, bool cancel)
 {
     if (exchange->call && cancel) {
         struct proxy_cancel message = {exchange->call};
@@ -139,21 +110,21 @@ static void on_grant(void *arg, enum status status, const struct vault_grant *gr
     }
     if (status != STATUS_OK) {
         struct view detail = grant ? grant->detail : VIEW("the vault did not answer; try again");
-        fail(exchange, status, detail);
+        exchange_fail(exchange, status, detail);
         return;
     }
     exchange->call = proxy_call_begin(exchange->proxy, exchange);
     status = exchange->call ? call_proxy(exchange, grant) : STATUS_UNAVAILABLE;
     if (status != STATUS_OK) {
-        drop_call(exchange, false);
-        fail(exchange, status, VIEW("the proxy is away; try again"));
+        exchange_drop_call(exchange, false);
+        exchange_fail(exchange, status, VIEW("the proxy is away; try again"));
         return;
     }
     exchange->state = CALLING;
     exchange->up_credit = STREAM_WINDOW_BYTES;
     exchange->up_end = !exchange->visit->has_body || exchange->collect;
     if (exchange->collect) {
-        send_collected(exchange);
+        exchange_send_collected(exchange);
     } else if (exchange->visit->has_body) {
         visit_resume(exchange->visit);
     }
@@ -164,7 +135,7 @@ static void ask_vault(struct exchange *exchange)
     exchange->tries++;
     exchange->proxy = proxy_pick();
     if (!exchange->proxy) {
-        fail(exchange, STATUS_UNAVAILABLE, VIEW("no proxy is up; try again"));
+        exchange_fail(exchange, STATUS_UNAVAILABLE, VIEW("no proxy is up; try again"));
         return;
     }
     struct vault_authorize message = {
@@ -178,7 +149,7 @@ static void ask_vault(struct exchange *exchange)
     };
     exchange->question = vault_authorize_send(&message, on_grant, exchange);
     if (exchange->question == 0) {
-        fail(exchange, STATUS_UNAVAILABLE, VIEW("too many requests are waiting"));
+        exchange_fail(exchange, STATUS_UNAVAILABLE, VIEW("too many requests are waiting"));
     }
 }
 
@@ -207,7 +178,7 @@ void exchange_start(struct visit *visit, struct view provider, struct view targe
     exchange->method = strdup(visit->method);
     buffer_append_view(&exchange->target, target);
     if (!exchange->provider || !exchange->method || exchange->target.failed) {
-        fail(exchange, STATUS_INTERNAL, VIEW(""));
+        exchange_fail(exchange, STATUS_INTERNAL, VIEW(""));
         return;
     }
     ask_vault(exchange);
@@ -306,7 +277,7 @@ void exchange_on_head(struct exchange *exchange, const struct proxy_head *head)
     exchange->response = make_response(exchange, head);
     exchange->http = (unsigned)head->http;
     if (!exchange->response) {
-        fail(exchange, STATUS_INTERNAL, VIEW(""));
+        exchange_fail(exchange, STATUS_INTERNAL, VIEW(""));
         return;
     }
     while (proto_list_next(&header_row_schema, &headers, &row)) {
@@ -326,12 +297,12 @@ static void collect_data(struct exchange *exchange, const struct proxy_data *dat
     struct proxy_credit credit = {exchange->call, data->data.size};
     buffer_append_view(&exchange->down, data->data);
     if (exchange->down.size > COLLECT_ANSWER_MAX || exchange->down.failed) {
-        drop_call(exchange, true);
-        fail(exchange, STATUS_UPSTREAM, VIEW("the answer is too large to be given as JSON"));
+        exchange_drop_call(exchange, true);
+        exchange_fail(exchange, STATUS_UPSTREAM, VIEW("the answer is too large to be given as JSON"));
         return;
     }
     if (data->end) {
-        drop_call(exchange, false);
+        exchange_drop_call(exchange, false);
         exchange->collect->done = true;
         visit_resume(exchange->visit);
     } else if (proxy_send(exchange->proxy, &proxy_credit_schema, &credit) != STATUS_OK) {
@@ -346,32 +317,32 @@ void exchange_on_data(struct exchange *exchange, const struct proxy_data *data)
         return;
     }
     if (exchange->down.size + data->data.size > 2 * STREAM_WINDOW_BYTES) {
-        drop_call(exchange, true);
-        fail(exchange, STATUS_PROTOCOL, VIEW("the answer came without credit"));
+        exchange_drop_call(exchange, true);
+        exchange_fail(exchange, STATUS_PROTOCOL, VIEW("the answer came without credit"));
         return;
     }
     buffer_append_view(&exchange->down, data->data);
     exchange->down_end = data->end;
     if (data->end) {
-        drop_call(exchange, false);
+        exchange_drop_call(exchange, false);
     }
     visit_resume(exchange->visit);
 }
 
 void exchange_on_end(struct exchange *exchange, enum status status, struct view detail)
 {
-    drop_call(exchange, false);
+    exchange_drop_call(exchange, false);
     if (exchange->response && exchange->state == CALLING) {
         exchange->state = ANSWERING; /* the head came: it is queued and then cut */
     }
-    fail(exchange, status == STATUS_OK ? STATUS_PROTOCOL : status, detail);
+    exchange_fail(exchange, status == STATUS_OK ? STATUS_PROTOCOL : status, detail);
 }
 
 void exchange_on_want(struct exchange *exchange, uint64_t bytes)
 {
     exchange->up_credit += bytes;
     if (exchange->collect) {
-        send_collected(exchange);
+        exchange_send_collected(exchange);
     } else {
         visit_resume(exchange->visit);
     }
@@ -379,7 +350,7 @@ void exchange_on_want(struct exchange *exchange, uint64_t bytes)
 
 /* ---- what libmicrohttpd asks ---- */
 
-static enum MHD_Result queue_answer(struct exchange *exchange)
+enum MHD_Result exchange_queue_answer(struct exchange *exchange)
 {
     struct visit *visit = exchange->visit;
     if (exchange->response) {
@@ -397,87 +368,6 @@ static enum MHD_Result queue_answer(struct exchange *exchange)
     return answer_status(visit, exchange->failure, view_text(exchange->detail), exchange->aws4);
 }
 
-/* Sends one piece of the body; false when the call is over. */
-static bool send_piece(struct exchange *exchange, struct view piece)
-{
-    struct proxy_body message = {exchange->call, piece, false};
-    if (exchange->up_bytes + piece.size > config.body_max) {
-        drop_call(exchange, true);
-        fail(exchange, STATUS_TOO_LARGE, VIEW("the body is larger than this broker takes"));
-        return false;
-    }
-    if (proxy_send(exchange->proxy, &proxy_body_schema, &message) != STATUS_OK) {
-        drop_call(exchange, false);
-        fail(exchange, STATUS_UNAVAILABLE, VIEW("the proxy is away"));
-        return false;
-    }
-    exchange->up_credit -= piece.size;
-    exchange->up_bytes += piece.size;
-    return true;
-}
-
-/* Sends of the JSON call's body what there is credit for. */
-static void send_collected(struct exchange *exchange)
-{
-    struct collect *collect = exchange->collect;
-    while (exchange->call && collect->sent < collect->body.size && exchange->up_credit) {
-        size_t piece = collect->body.size - collect->sent;
-        piece = piece > exchange->up_credit ? (size_t)exchange->up_credit : piece;
-        piece = piece > CHUNK_MAX ? CHUNK_MAX : piece;
-        if (!send_piece(exchange, view_of(collect->body.data + collect->sent, piece))) {
-            return;
-        }
-        collect->sent += piece;
-        if (collect->sent == collect->body.size) {
-            struct proxy_body last = {exchange->call, {NULL, 0}, true};
-            if (proxy_send(exchange->proxy, &proxy_body_schema, &last) != STATUS_OK) {
-                log_debug("body", "the proxy is away");
-            }
-        }
-    }
-}
-
-/* What there is no credit for stays with libmicrohttpd, which calls again only when the connection
- * was suspended and resumed. */
-static enum MHD_Result take_body(struct exchange *exchange, const char *data, size_t *size)
-{
-    size_t sent = 0;
-    while (sent < *size && exchange->state == CALLING && exchange->call && exchange->up_credit) {
-        size_t piece = *size - sent;
-        piece = piece > exchange->up_credit ? (size_t)exchange->up_credit : piece;
-        piece = piece > CHUNK_MAX ? CHUNK_MAX : piece;
-        if (!send_piece(exchange, view_of(data + sent, piece))) {
-            break;
-        }
-        sent += piece;
-    }
-    if (exchange->state != CALLING || !exchange->call) {
-        *size = 0; /* the call is over: what still comes is dropped */
-        return MHD_YES;
-    }
-    *size -= sent;
-    if (*size > 0) {
-        visit_suspend(exchange->visit);
-    }
-    return MHD_YES;
-}
-
-static enum MHD_Result end_body(struct exchange *exchange)
-{
-    struct proxy_body message = {exchange->call, {NULL, 0}, true};
-    exchange->up_end = true;
-    if (proxy_send(exchange->proxy, &proxy_body_schema, &message) != STATUS_OK) {
-        drop_call(exchange, false);
-        fail(exchange, STATUS_UNAVAILABLE, VIEW("the proxy is away"));
-        return queue_answer(exchange);
-    }
-    if (!exchange->response) {
-        visit_suspend(exchange->visit);
-        return MHD_YES;
-    }
-    return queue_answer(exchange);
-}
-
 enum MHD_Result exchange_continue(struct visit *visit, const char *data, size_t *size)
 {
     struct exchange *exchange = visit->exchange;
@@ -485,18 +375,18 @@ enum MHD_Result exchange_continue(struct visit *visit, const char *data, size_t 
         return MHD_YES;
     }
     if (*size > 0) {
-        return take_body(exchange, data, size);
+        return exchange_take_body(exchange, data, size);
     }
     bool collected = exchange->collect && exchange->collect->done;
     if (exchange->state == OVER || collected || (exchange->response && exchange->up_end)) {
-        return queue_answer(exchange);
+        return exchange_queue_answer(exchange);
     }
     if (!exchange->head_passed && visit->has_body && exchange->state == CALLING) {
         exchange->head_passed = true; /* now the body (and 100 Continue before it) */
         return MHD_YES;
     }
     if (exchange->state == CALLING && !exchange->up_end) {
-        return end_body(exchange);
+        return exchange_end_body(exchange);
     }
     visit_suspend(visit);
     return MHD_YES;
@@ -507,8 +397,8 @@ void exchange_hang_up(struct visit *visit)
     struct exchange *exchange = visit->exchange;
     vault_forget(exchange->question);
     exchange->question = 0;
-    drop_call(exchange, true);
-    fail(exchange, STATUS_CANCELLED, VIEW("the client went away"));
+    exchange_drop_call(exchange, true);
+    exchange_fail(exchange, STATUS_CANCELLED, VIEW("the client went away"));
 }
 
 void exchange_free(struct exchange **exchange_at)
@@ -518,7 +408,7 @@ void exchange_free(struct exchange **exchange_at)
         return;
     }
     vault_forget(exchange->question);
-    drop_call(exchange, true); /* whatever ended the visit early ends the call */
+    exchange_drop_call(exchange, true); /* whatever ended the visit early ends the call */
     if (exchange->response) {
         MHD_destroy_response(exchange->response);
     }

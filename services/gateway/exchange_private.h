@@ -1,0 +1,46 @@
+/* exchange_private.h - what exchange.c (the call and its answer) and exchange_up.c (its body) share. */
+#ifndef SERVICES_GATEWAY_EXCHANGE_PRIVATE_H
+#define SERVICES_GATEWAY_EXCHANGE_PRIVATE_H
+
+#include "services/gateway/gateway.h"
+
+enum { BLOCK_BYTES = 4096, TRIES_MAX = 3 };
+
+enum state { DECIDING, CALLING, ANSWERING, OVER };
+
+struct exchange {
+    struct visit *visit;
+    enum state state;
+    uint64_t question;             /* to the vault, 0 for none */
+    uint64_t call;                 /* with the proxy, 0 for none */
+    struct channel_peer *proxy;
+    char *provider, *method;
+    struct buffer target;
+    char token[TOKEN_SIZE_MAX + 1];
+    bool aws4;
+    unsigned tries;
+    bool head_passed;              /* libmicrohttpd may take the body now */
+    uint64_t up_credit, up_bytes;
+    bool up_end;
+    enum status failure;           /* with detail, when the call failed */
+    char detail[DETAIL_MAX + 1];
+    struct MHD_Response *response; /* made, not yet queued */
+    unsigned http;
+    struct buffer down;
+    bool down_end;
+    struct collect *collect;       /* a call that came as JSON, or NULL */
+};
+
+/* The one way in which an exchange fails: an error answer, or the answer under way is cut. */
+void exchange_fail(struct exchange *exchange, enum status status, struct view detail);
+/* Forgets the call with the proxy, which is told when CANCEL. */
+void exchange_drop_call(struct exchange *exchange, bool cancel);
+enum MHD_Result exchange_queue_answer(struct exchange *exchange);
+
+/* Sends of a JSON call's body what there is credit for. */
+void exchange_send_collected(struct exchange *exchange);
+/* Takes from libmicrohttpd what there is credit for. */
+enum MHD_Result exchange_take_body(struct exchange *exchange, const char *data, size_t *size);
+enum MHD_Result exchange_end_body(struct exchange *exchange);
+
+#endif

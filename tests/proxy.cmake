@@ -1,0 +1,1 @@
+seks_unit_test(test_scrub proxy_lib)

@@ -4,6 +4,7 @@
 #include "services/gateway/gateway.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct {
@@ -69,11 +70,9 @@ void answer_headers(struct visit *visit, struct MHD_Response *response)
     }
 }
 
-enum MHD_Result answer_send(struct visit *visit, unsigned http, const char *type, struct view body,
-                            const char *const *headers)
+static enum MHD_Result queue(struct visit *visit, unsigned http, const char *type,
+                             struct MHD_Response *response, const char *const *headers)
 {
-    struct MHD_Response *response = MHD_create_response_from_buffer(
-        body.size, body.size ? (void *)(uintptr_t)body.data : (void *)"", MHD_RESPMEM_MUST_COPY);
     if (!response) {
         return MHD_NO;
     }
@@ -88,6 +87,38 @@ enum MHD_Result answer_send(struct visit *visit, unsigned http, const char *type
     MHD_destroy_response(response);
     visit->answered = true;
     return result;
+}
+
+enum MHD_Result answer_send(struct visit *visit, unsigned http, const char *type, struct view body,
+                            const char *const *headers)
+{
+    void *data = body.size ? (void *)(uintptr_t)body.data : (void *)"";
+    return queue(visit, http, type,
+                 MHD_create_response_from_buffer(body.size, data, MHD_RESPMEM_MUST_COPY), headers);
+}
+
+static void wipe(void *arg)
+{
+    struct buffer *body = arg;
+    buffer_wipe(body);
+    free(body);
+}
+
+enum MHD_Result answer_secret(struct visit *visit, unsigned http, struct buffer *body,
+                              const char *const *headers)
+{
+    struct buffer *own = calloc(1, sizeof *own);
+    if (!own) {
+        return MHD_NO;
+    }
+    *own = *body;
+    *body = BUFFER_EMPTY;
+    struct MHD_Response *response = MHD_create_response_from_buffer_with_free_callback_cls(
+        own->size, own->data ? own->data : (void *)"", wipe, own);
+    if (!response) {
+        wipe(own);
+    }
+    return queue(visit, http, "application/json", response, headers);
 }
 
 static size_t error_row(unsigned http)

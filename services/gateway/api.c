@@ -268,6 +268,10 @@ static void on_answer(void *arg, enum status status, const struct vault_answer *
             call->status = crypto_sealed_open(call->reply_public, call->reply_private,
                                               answer->box, &value);
             buffer_clear(&call->json);
+            /* Room at once: a buffer that grows leaves copies behind. */
+            if (!buffer_room(&call->json, 6 * SECRET_VALUE_MAX + 64)) {
+                call->status = STATUS_INTERNAL;
+            }
             buffer_append_text(&call->json, "{\"ok\":true,\"value\":");
             if (value) {
                 json_append_utf8(&call->json, secret_view(value));
@@ -353,8 +357,8 @@ static enum MHD_Result answer(struct api_call *call)
         headers[3] = cookie;
         headers[4] = NULL;
     }
-    enum MHD_Result result = answer_send(call->visit, call->http ? call->http : 200,
-                                         "application/json", buffer_view(&call->json), headers);
+    enum MHD_Result result =
+        answer_secret(call->visit, call->http ? call->http : 200, &call->json, headers);
     explicit_bzero(cookie, sizeof cookie);
     return result;
 }
@@ -402,6 +406,9 @@ enum MHD_Result api_continue(struct visit *visit, const char *data, size_t *size
 {
     struct api_call *call = visit->api;
     if (*size > 0) {
+        if (call->body.size == 0 && !buffer_room(&call->body, BODY_BYTES_MAX)) {
+            return MHD_NO; /* room at once: a buffer that grows leaves copies behind */
+        }
         buffer_append(&call->body, data, *size);
         explicit_bzero((void *)(uintptr_t)data, *size); /* it may hold a secret's value */
         *size = 0;

@@ -130,6 +130,9 @@ void api_free(struct api_call **call);
 /* A complete answer; HEADERS is a NULL-ended list of name, value pairs or NULL.  BODY is copied. */
 enum MHD_Result answer_send(struct visit *visit, unsigned http, const char *type, struct view body,
                             const char *const *headers);
+/* The same as JSON for a body that may hold a secret: takes BODY, and wipes it once it was sent. */
+enum MHD_Result answer_secret(struct visit *visit, unsigned http, struct buffer *body,
+                              const char *const *headers);
 /* The error in the form of the path: problem+json under /api, XML for AWS4, {"ok":false} else.
  * DETAIL may be empty. */
 enum MHD_Result answer_error(struct visit *visit, unsigned http, struct view detail, bool aws4);

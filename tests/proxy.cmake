@@ -1,1 +1,2 @@
 seks_unit_test(test_scrub proxy_lib)
+seks_unit_test(test_sigv4 proxy_lib)

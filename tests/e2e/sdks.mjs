@@ -7,6 +7,8 @@ import { Octokit } from '@octokit/rest';
 import { GoogleGenAI } from '@google/genai';
 import { readFileSync } from 'node:fs';
 
+globalThis.File ??= (await import('node:buffer')).File; // Node 18 has it, but not as a global
+
 const { url, tokens } = JSON.parse(readFileSync(0, 'utf8'));
 const messages = [{ role: 'user', content: 'Hello' }];
 const results = {};

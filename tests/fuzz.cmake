@@ -1,0 +1,14 @@
+# Each target runs over its seeds in ctest; with SEKS_FUZZ (clang, preset `fuzz`) it is a libFuzzer
+# program: build/fuzz/tests/fuzz_messages -max_total_time=600 tests/fuzz/seeds/messages
+function(seks_fuzz_target name seeds)
+  add_executable(${name} fuzz/${name}.c)
+  target_link_libraries(${name} PRIVATE seks_flags ${ARGN})
+  if(SEKS_FUZZ)
+    target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+    return()
+  endif()
+  target_sources(${name} PRIVATE fuzz/replay.c)
+  add_test(NAME ${name} COMMAND ${name} ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/seeds/${seeds})
+endfunction()
+
+seks_fuzz_target(fuzz_messages messages proto)

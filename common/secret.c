@@ -1,6 +1,7 @@
 /* secret.c - the type that holds a key.  Never logs, never copies out on its own. */
 #include "common/secret.h"
 
+#include <pthread.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,65 @@ struct secret {
     size_t size;
     uint8_t *data;
 };
+
+/* A guarded allocation costs six system calls, and a call through the broker needs a dozen: small
+ * secrets share locked arenas, whose slots are zeroed when they come back.  Under the sanitizer
+ * each has an allocation of its own, so that a read past its end is seen. */
+#ifdef __SANITIZE_ADDRESS__
+enum { SLOT_BYTES = 0 };
+#else
+enum { SLOT_BYTES = 256 };
+#endif
+enum { ARENA_SLOTS = 256 };
+
+struct slot {
+    struct slot *next;
+};
+
+static struct {
+    pthread_mutex_t lock; /* the vault's hasher has a thread of its own */
+    struct slot *free;
+} slots = {PTHREAD_MUTEX_INITIALIZER, NULL};
+
+/* Arenas are kept until the process ends. */
+static void add_arena(void)
+{
+    uint8_t *arena = sodium_malloc((size_t)SLOT_BYTES * ARENA_SLOTS);
+    for (size_t i = 0; arena && i < ARENA_SLOTS; i++) {
+        struct slot *slot = (struct slot *)(void *)(arena + i * SLOT_BYTES);
+        slot->next = slots.free;
+        slots.free = slot;
+    }
+}
+
+static uint8_t *take_memory(size_t size)
+{
+    if (size > SLOT_BYTES) {
+        return sodium_malloc(size);
+    }
+    pthread_mutex_lock(&slots.lock);
+    if (!slots.free) {
+        add_arena();
+    }
+    struct slot *slot = slots.free;
+    slots.free = slot ? slot->next : NULL;
+    pthread_mutex_unlock(&slots.lock);
+    return (uint8_t *)slot;
+}
+
+static void give_memory(uint8_t *memory, size_t size)
+{
+    if (size > SLOT_BYTES) {
+        sodium_free(memory); /* zeroes first */
+        return;
+    }
+    sodium_memzero(memory, size);
+    struct slot *slot = (struct slot *)(void *)memory;
+    pthread_mutex_lock(&slots.lock);
+    slot->next = slots.free;
+    slots.free = slot;
+    pthread_mutex_unlock(&slots.lock);
+}
 
 struct secret *secret_new(const void *data, size_t size)
 {
@@ -20,7 +80,7 @@ struct secret *secret_new(const void *data, size_t size)
         return NULL;
     }
     secret->size = size;
-    secret->data = sodium_malloc(size ? size : 1);
+    secret->data = take_memory(size ? size : 1);
     if (!secret->data) {
         free(secret);
         return NULL;
@@ -38,7 +98,7 @@ void secret_free(struct secret **secret)
     if (!*secret) {
         return;
     }
-    sodium_free((*secret)->data); /* zeroes first */
+    give_memory((*secret)->data, (*secret)->size ? (*secret)->size : 1);
     free(*secret);
     *secret = NULL;
 }

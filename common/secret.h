@@ -8,7 +8,8 @@
 
 #include "common/bytes.h"
 
-/* Opaque; guarded pages from libsodium (mlock, MADV_DONTDUMP, canary).  Has no printed form. */
+/* Opaque; memory from libsodium (guard pages, mlock, MADV_DONTDUMP), small ones sharing an arena.  Has
+ * no printed form. */
 struct secret;
 
 /* A copy of SIZE bytes (0 is allowed), or zeroes when DATA is NULL.  NULL for want of memory.

@@ -246,6 +246,12 @@ static bool may_have_body(const struct visit *visit)
            (size.size > 0 && !view_is(size, "0"));
 }
 
+static enum MHD_Result go_on(struct visit *visit, const char *data, size_t *size)
+{
+    return visit->exchange ? exchange_continue(visit, data, size)
+                           : api_continue(visit, data, size);
+}
+
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *mhd, const char *url,
                                   const char *method, const char *version, const char *data,
                                   size_t *size, void **state)
@@ -265,14 +271,13 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *mhd, const c
         find_client(visit);
         enum MHD_Result result = entry_begin(visit, method, version);
         bool whole = !visit->has_body && result == MHD_YES && visit->begun && !visit->suspended;
-        return whole && !visit->answered ? api_continue(visit, data, size) : result;
+        return whole && !visit->answered ? go_on(visit, data, size) : result;
     }
     if (visit->answered) {
         *size = 0;
         return MHD_YES;
     }
-    return visit->exchange ? exchange_continue(visit, data, size)
-                           : api_continue(visit, data, size);
+    return go_on(visit, data, size);
 }
 
 /* ---- opening and closing ---- */

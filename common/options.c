@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { ROWS_MAX = 64 }; /* options of one program */
+
 static void print_help(const char *program, const struct option *options)
 {
     printf("usage: %s [options]\n", program);
@@ -91,12 +93,20 @@ static const char *environment_value(const char *name)
     return getenv(variable);
 }
 
+/* The environment is cleared later, and the targets point here: kept while the process lives. */
+static char *kept[ROWS_MAX];
+
 static enum status from_environment(const char *program, const struct option *options)
 {
     for (const struct option *option = options; option->name; option++) {
         const char *value = environment_value(option->name);
-        char *copy = value ? strdup(value) : NULL; /* the environment is cleared later */
-        if (copy && !set_value(option, copy)) {
+        char **copy = &kept[option - options];
+        if (!value) {
+            continue;
+        }
+        free(*copy);
+        *copy = strdup(value);
+        if (!*copy || !set_value(option, *copy)) {
             return complain(program, "bad value in the environment for", option->name,
                             strlen(option->name));
         }
@@ -147,7 +157,6 @@ static enum status check_required(const char *program, const struct option *opti
 enum status options_parse(const char *program, const struct option *options, int argc,
                           char **argv)
 {
-    enum { ROWS_MAX = 64 };
     bool seen[ROWS_MAX] = {false};
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0) {

@@ -360,6 +360,8 @@ void http_drain(struct loop *loop)
     (void)loop;
     http.draining = true;
     MHD_quiesce_daemon(http.daemon);
+    close(http.listen_fd); /* quiescing handed it back; open it would still take connections in */
+    http.listen_fd = -1;
     stop_if_drained();
 }
 
@@ -380,8 +382,5 @@ void http_close(void)
     }
     if (http.hangup_fd >= 0) {
         close(http.hangup_fd);
-    }
-    if (http.draining && http.listen_fd >= 0) {
-        close(http.listen_fd); /* quiescing handed it back */
     }
 }

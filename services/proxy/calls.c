@@ -27,6 +27,7 @@ static struct {
     struct call *first;
     size_t count;
     struct used *used[USED_SLOTS];
+    bool draining;
     struct log_limit limit;
 } calls;
 
@@ -244,6 +245,10 @@ static void on_call(struct channel_peer *peer, struct view record)
         refuse("a call that is malformed or running already");
         return;
     }
+    if (calls.draining) {
+        send_end(peer, message.call, STATUS_UNAVAILABLE, "the proxy is stopping");
+        return;
+    }
     const struct provider *provider = providers_find(calls.providers, message.provider);
     if (!provider || open_grant(&message, provider, &content, &credentials) != STATUS_OK) {
         refuse("a grant that does not open");
@@ -379,6 +384,11 @@ void calls_close(void)
     }
 }
 
+void calls_drain(void)
+{
+    calls.draining = true;
+}
+
 size_t calls_in_flight(void)
 {
     return calls.count;
@@ -386,5 +396,5 @@ size_t calls_in_flight(void)
 
 bool calls_ready(void)
 {
-    return outcomes_accepting();
+    return !calls.draining && outcomes_accepting();
 }

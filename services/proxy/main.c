@@ -17,6 +17,10 @@ static const struct option options[] = {
     {NULL, OPTION_TEXT, NULL, NULL, false},
 };
 
+enum { DRAIN_LOOK_MS = 20 };
+static struct loop *draining_loop;
+static int drain_timer = -1;
+
 static bool on_tcp(void)
 {
     return view_starts(view_text(listen_gateway), "tcp:") || view_starts(view_text(audit), "tcp:");
@@ -45,8 +49,29 @@ static enum status proxy_open(struct loop *loop)
     return status;
 }
 
+static void stop_if_drained(void *arg)
+{
+    if (calls_in_flight() == 0 && outcomes_waiting() == 0) {
+        loop_stop(arg);
+    }
+}
+
+/* Running calls end, and their outcomes reach audit, before the loop stops. */
+static void proxy_drain(struct loop *loop)
+{
+    calls_drain();
+    drain_timer = loop_every(loop, DRAIN_LOOK_MS, stop_if_drained, loop);
+    draining_loop = loop;
+    if (drain_timer < 0) {
+        loop_stop(loop);
+    }
+}
+
 static void proxy_close(void)
 {
+    if (draining_loop && drain_timer >= 0) {
+        loop_unevery(draining_loop, drain_timer);
+    }
     calls_close();
     transfers_close();
     outcomes_close();
@@ -67,6 +92,7 @@ int main(int argc, char **argv)
         .name = "proxy",
         .options = options,
         .open = proxy_open,
+        .drain = proxy_drain,
         .metrics = proxy_metrics,
         .ready = calls_ready,
         .close = proxy_close,

@@ -40,6 +40,8 @@ struct call {
 MUST_USE enum status calls_open(struct loop *loop, const char *endpoint, const char *key_dir,
                                 const struct providers *providers);
 void calls_close(void);
+/* Takes no new call from here on; those that run go on. */
+void calls_drain(void);
 size_t calls_in_flight(void);
 bool calls_ready(void);
 

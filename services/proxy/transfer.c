@@ -17,7 +17,8 @@
 #include "services/proxy/request.h"
 #include "services/proxy/upstream.h"
 
-enum { EVENTS_MAX = 64, SWEEP_MS = 250, CONNECTIONS_MAX = 1024 };
+#define DUE_NEVER UINT64_MAX
+enum { EVENTS_MAX = 64, SWEEP_MS = 250, DUE_RUNS_MAX = 8, CONNECTIONS_MAX = 1024 };
 
 struct transfer {
     struct call *call;
@@ -40,8 +41,10 @@ static struct {
     CURLM *multi;
     const char *ca_file;
     int epoll_fd, timer_fd, sweep_timer;
+    uint64_t due_ms;   /* when libcurl wants to be called; DUE_NEVER for not */
+    uint64_t armed_ms; /* when the timer fires, at the latest then */
     struct transfer *first;
-} transfers = {.epoll_fd = -1, .timer_fd = -1, .sweep_timer = -1};
+} transfers = {.due_ms = DUE_NEVER, .armed_ms = DUE_NEVER, .epoll_fd = -1, .timer_fd = -1, .sweep_timer = -1};
 
 /* ---- the end ---- */
 
@@ -187,16 +190,49 @@ static int on_socket(CURL *easy, curl_socket_t socket, int what, void *arg, void
     return 0;
 }
 
+/* Arming a timer is the dearest system call of a short transfer, and libcurl moves its timer several
+ * times in each: it is armed only for what is earlier, and looks again when it fires too soon. */
+static void arm(uint64_t at_ms)
+{
+    uint64_t now = clock_mono_ms(), wait_ms = at_ms > now ? at_ms - now : 0;
+    const struct itimerspec when = {{0, 0},
+                                    {(time_t)(wait_ms / 1000),
+                                     (long)(wait_ms % 1000 * 1000000 + (wait_ms == 0))}};
+    transfers.armed_ms = at_ms;
+    (void)timerfd_settime(transfers.timer_fd, 0, &when, NULL); /* fails for bad arguments only */
+}
+
 static int on_timer(CURLM *multi, long timeout_ms, void *arg)
 {
-    struct itimerspec when = {{0, 0}, {0, 0}};
     (void)multi;
     (void)arg;
-    if (timeout_ms >= 0) {
-        when.it_value.tv_sec = timeout_ms / 1000;
-        when.it_value.tv_nsec = timeout_ms % 1000 * 1000000 + (timeout_ms == 0);
+    transfers.due_ms = timeout_ms < 0 ? DUE_NEVER : clock_mono_ms() + (uint64_t)timeout_ms;
+    if (timeout_ms > 0 && transfers.due_ms < transfers.armed_ms) {
+        arm(transfers.due_ms);
     }
-    return timerfd_settime(transfers.timer_fd, 0, &when, NULL);
+    return 0; /* what is due at once is done at the end of this turn */
+}
+
+static void run_due(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < DUE_RUNS_MAX && transfers.due_ms <= clock_mono_ms(); i++) {
+        transfers.due_ms = DUE_NEVER;
+        drive(CURL_SOCKET_TIMEOUT, 0);
+    }
+    if (transfers.due_ms < transfers.armed_ms) {
+        arm(transfers.due_ms);
+    }
+}
+
+static void on_expired(void)
+{
+    uint64_t expired;
+    if (read(transfers.timer_fd, &expired, sizeof expired) != (ssize_t)sizeof expired) {
+        return;
+    }
+    transfers.armed_ms = DUE_NEVER;
+    run_due(NULL);
 }
 
 static void on_ready(void *arg)
@@ -206,10 +242,7 @@ static void on_ready(void *arg)
     int count = epoll_wait(transfers.epoll_fd, events, EVENTS_MAX, 0);
     for (int i = 0; i < count; i++) {
         if (events[i].data.fd == transfers.timer_fd) {
-            uint64_t expired;
-            if (read(transfers.timer_fd, &expired, sizeof expired) == (ssize_t)sizeof expired) {
-                drive(CURL_SOCKET_TIMEOUT, 0);
-            }
+            on_expired();
             continue;
         }
         int what = (events[i].events & (EPOLLIN | EPOLLHUP) ? CURL_CSELECT_IN : 0) |
@@ -384,8 +417,10 @@ enum status transfers_open(struct loop *loop, const char *ca_file)
     curl_multi_setopt(transfers.multi, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
     curl_multi_setopt(transfers.multi, CURLMOPT_MAXCONNECTS, (long)CONNECTIONS_MAX);
     transfers.sweep_timer = loop_every(loop, SWEEP_MS, sweep, NULL);
-    return transfers.sweep_timer < 0 ? STATUS_INTERNAL
-                                     : loop_watch(loop, transfers.epoll_fd, on_ready, NULL);
+    if (transfers.sweep_timer < 0 || loop_turn_end(loop, run_due, NULL) != STATUS_OK) {
+        return STATUS_INTERNAL;
+    }
+    return loop_watch(loop, transfers.epoll_fd, on_ready, NULL);
 }
 
 void transfers_close(void)
@@ -394,6 +429,7 @@ void transfers_close(void)
         return;
     }
     loop_unevery(transfers.loop, transfers.sweep_timer);
+    loop_unturn_end(transfers.loop, run_due, NULL);
     loop_unwatch(transfers.loop, transfers.epoll_fd);
     curl_multi_cleanup(transfers.multi);
     curl_global_cleanup();

@@ -56,12 +56,19 @@ static enum status intake_make(uint8_t *ret_public, uint8_t *ret_private)
     return STATUS_OK;
 }
 
+static enum status sign_make(uint8_t *ret_public, uint8_t *ret_private)
+{
+    crypto_sign_pair(ret_public, ret_private);
+    return STATUS_OK;
+}
+
 static const struct pair {
     const char *private_name, *public_name;
     make_fn *make;
     public_fn *find_public;
 } pairs[] = {
     {"intake.key", "intake.pub", intake_make, crypto_sealed_public},
+    {"audit-sign.key", "audit-sign.pub", sign_make, crypto_sign_public},
     {"gateway.curve", "gateway.pub", curve_make, curve_public},
     {"vault.curve", "vault.pub", curve_make, curve_public},
     {"proxy.curve", "proxy.pub", curve_make, curve_public},

@@ -13,6 +13,7 @@ enum {
     CRYPTO_BLOB_HEAD_BYTES = 2, /* 0x01 format, 0x01 algorithm (AES-256-GCM) */
     CRYPTO_BLOB_OVERHEAD_BYTES = CRYPTO_BLOB_HEAD_BYTES + CRYPTO_NONCE_BYTES + CRYPTO_TAG_BYTES,
     CRYPTO_BOX_OVERHEAD_BYTES = 48, /* X25519 public key 32, Poly1305 tag 16 */
+    CRYPTO_SIGNATURE_BYTES = 64,
 };
 
 /* Cryptographically secure random bytes; ends the process when the kernel has none to give. */
@@ -56,6 +57,14 @@ MUST_USE enum status crypto_sealed_make(const uint8_t *public_key, struct view p
                                      struct buffer *ret_box);
 MUST_USE enum status crypto_sealed_open(const uint8_t *public_key, const uint8_t *private_key,
                                      struct view box, struct secret **ret_plain);
+
+/* Ed25519 signatures (RFC 8032).  A seed and a public key have CRYPTO_KEY_BYTES, a signature
+ * CRYPTO_SIGNATURE_BYTES. */
+void crypto_sign_pair(uint8_t *ret_public, uint8_t *ret_seed);
+MUST_USE enum status crypto_sign_public(const uint8_t *seed, uint8_t *ret_public);
+MUST_USE enum status crypto_sign_make(const uint8_t *seed, struct view data,
+                                      uint8_t *ret_signature);
+bool crypto_sign_good(const uint8_t *public_key, struct view data, const uint8_t *signature);
 
 enum { CRYPTO_PASSWORD_SIZE = 128 }; /* a password hash as text, with its NUL */
 

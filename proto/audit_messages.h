@@ -5,6 +5,7 @@
 #ifndef PROTO_AUDIT_MESSAGES_H
 #define PROTO_AUDIT_MESSAGES_H
 
+#include "proto/checkpoint.h"
 #include "proto/vault_messages.h"
 
 enum audit_message {
@@ -12,6 +13,7 @@ enum audit_message {
     AUDIT_ACK = 3,
     AUDIT_QUERY = 4,
     AUDIT_PAGE = 5,
+    AUDIT_HEAD = 7,
 };
 
 enum audit_kind { AUDIT_INTENT, AUDIT_OUTCOME, AUDIT_DENIED, AUDIT_ACCOUNT, AUDIT_SYSTEM };
@@ -68,5 +70,9 @@ PROTO_DECLARE(audit_query);
     F(M, records, TEXT, ANSWER_MAX - 256) \
     F(M, next, UINT, UINT64_MAX)
 PROTO_DECLARE(audit_page);
+
+/* Told to every vault that is up, not asked for: CHECKPOINT is the newest one (proto/checkpoint.h). */
+#define FIELDS_audit_head(F, L, M) F(M, checkpoint, TEXT, CHECKPOINT_SIZE_MAX)
+PROTO_DECLARE(audit_head);
 
 #endif

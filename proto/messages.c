@@ -24,11 +24,12 @@ PROTO_DEFINE(audit_record, AUDIT_RECORD);
 PROTO_DEFINE(audit_ack, AUDIT_ACK);
 PROTO_DEFINE(audit_query, AUDIT_QUERY);
 PROTO_DEFINE(audit_page, AUDIT_PAGE);
+PROTO_DEFINE(audit_head, AUDIT_HEAD);
 
 const struct schema *const proto_schemas[] = {
     &vault_authorize_schema, &vault_grant_schema, &vault_ask_schema,   &vault_answer_schema,
     &proxy_call_schema,      &proxy_head_schema,  &proxy_body_schema,  &proxy_data_schema,
     &proxy_credit_schema,    &proxy_end_schema,   &proxy_cancel_schema, &proxy_want_schema,
     &audit_record_schema,    &audit_ack_schema,   &audit_query_schema, &audit_page_schema,
-    &grant_content_schema,   NULL,
+    &audit_head_schema,      &grant_content_schema, NULL,
 };

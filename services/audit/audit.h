@@ -1,11 +1,13 @@
 /* audit.h - the map of the audit daemon, in the order in which a record meets it.
  *
- *   desk.c    who may send what; acknowledges after the commit of the loop's turn
- *   ledger.c  the log file: numbers, chains, writes and syncs a batch, or takes it back
- *   line.c    one record as one line of JSON
- *   recent.c  which requests have a record already
- *   recover.c what a crash left at the end of the file
- *   query.c   the newest records of a tenant, read backwards
+ *   desk.c        who may send what; acknowledges after the commit of the loop's turn
+ *   ledger.c      the log: numbers, chains, writes and syncs a batch, or takes it back
+ *   line.c        one record as one line of JSON
+ *   recent.c      which requests have a record already
+ *   segments.c    the files of the log, one behind the other
+ *   checkpoints.c the signed head of the log
+ *   recover.c     what a crash left at the end, and what nobody but a hand can have done
+ *   query.c       the newest records of a tenant, read backwards
  *
  * A line is {"seq":..,"time":"..","kind":"..",...,"client":..,"prev":"..","hash":".."} with exactly
  * these fields in this order and no blanks.  `hash` is the lower-case hex SHA-256 over the bytes of
@@ -15,6 +17,7 @@
 #define AUDIT_H
 
 #include "common/loop.h"
+#include "common/secret.h"
 #include "proto/audit_messages.h"
 
 enum {
@@ -80,14 +83,78 @@ MUST_USE enum status recent_find(const struct recent *recent, struct view fields
 void recent_add(struct recent *recent, struct view fields, uint64_t seq);
 void recent_forget(struct recent *recent, size_t count); /* the last COUNT that were added */
 
+/* ---- segments.c ---- */
+
+#define ACTIVE_LOG "audit.log" /* is being written */
+#define ACTIVE_SIG "audit.sig" /* its checkpoints */
+enum { SEGMENT_NAME_SIZE = 31 }; /* "audit-00000000000000000001.log" and its NUL */
+
+/* A file that is done. */
+struct segment {
+    uint64_t first; /* number of its first record */
+    uint64_t bytes;
+    uint64_t last_ms; /* wall time of its last write */
+};
+struct segments {
+    struct segment *list; /* oldest first */
+    size_t count;
+};
+/* Lists what DIR_FD has.  Logs its own failure. */
+MUST_USE enum status segments_scan(int dir_fd, struct segments *ret_segments);
+bool segments_add(struct segments *segments, uint64_t first, uint64_t bytes, uint64_t last_ms);
+void segments_free(struct segments *segments);
+/* RET_NAME takes SEGMENT_NAME_SIZE bytes; SUFFIX is "log" or "sig". */
+void segment_name(uint64_t first, const char *suffix, char *ret_name);
+int segment_open(int dir_fd, uint64_t first, const char *suffix); /* for reading; -1 and errno */
+/* Renames the active files to the segment that begins with FIRST; STATUS_CONFLICT when there is one
+ * of that name, STATUS_STORAGE_FULL; errno says why. */
+MUST_USE enum status segment_archive(int dir_fd, uint64_t first);
+/* Ends what a crash cut in two.  Logs its own failure. */
+MUST_USE enum status segment_finish_archive(int dir_fd, const struct segments *segments);
+/* Reads exactly SIZE bytes at OFFSET onto the end of RET_BYTES; writes all of BYTES. */
+MUST_USE enum status file_read(int fd, uint64_t offset, size_t size, struct buffer *ret_bytes);
+MUST_USE bool file_write(int fd, struct view bytes);
+
+/* ---- checkpoints.c ---- */
+
+struct signer {
+    uint8_t seed[CRYPTO_KEY_BYTES];
+    uint8_t public_key[CRYPTO_KEY_BYTES];
+};
+struct checkpoints;
+/* Opens DIR_FD/audit.sig and reads the newest checkpoint there is.  Logs its own failure. */
+MUST_USE enum status checkpoints_open(int dir_fd, const struct signer *signer,
+                                      const struct segments *segments,
+                                      struct checkpoints **ret_checkpoints);
+void checkpoints_close(struct checkpoints **checkpoints);
+/* Signs HEAD, durably; STATUS_NOT_FOUND when it is signed already. */
+MUST_USE enum status checkpoints_sign(struct checkpoints *checkpoints, const struct head *head);
+MUST_USE enum status checkpoints_next_file(struct checkpoints *checkpoints); /* after archiving */
+/* The statement that all up to HEAD was removed. */
+MUST_USE enum status checkpoints_removed(struct checkpoints *checkpoints, const struct head *head,
+                                         struct buffer *ret_note);
+const struct checkpoint *checkpoints_last(const struct checkpoints *checkpoints);
+struct view checkpoints_note(const struct checkpoints *checkpoints); /* empty before the first */
+
 /* ---- recover.c ---- */
 
-/* Finds the end of what is whole in FD.  A torn piece behind it goes to a new file in DIR_FD, whose
- * name RET_TORN gets (TORN_NAME_SIZE bytes; empty when nothing was torn), and off the log.
- * Logs its own failure. */
 enum { TORN_NAME_SIZE = 64 };
-MUST_USE enum status recover_tail(int dir_fd, int fd, uint64_t *ret_size, struct head *ret_head,
-                                  char *ret_torn);
+struct recovered {
+    uint64_t size;             /* of what stays */
+    struct head head;          /* its last record */
+    char torn[TORN_NAME_SIZE]; /* the file with the torn end; empty when there was none */
+    bool damaged;              /* records that were signed are not what they were */
+};
+
+/* Finds the end of what is whole in the active log FD, whose first record follows BEFORE.  Records up
+ * to SIGNED_SEQ were signed, so they were on disk: only what is behind them can be torn, and goes to
+ * a new file in DIR_FD.  Damage before stays as it is, for verification to name.  Logs its own
+ * failure. */
+MUST_USE enum status recover_tail(int dir_fd, int fd, const struct head *before,
+                                  uint64_t signed_seq, struct recovered *ret);
+
+/* The last whole line of FD; head_of_nothing when there is none. */
+MUST_USE enum status recover_head(int fd, struct head *ret_head);
 
 /* Calls FN for each whole line of the last REBUILD_BYTES_MAX of FD's first SIZE bytes. */
 typedef void line_fn(void *arg, const struct line *line);
@@ -97,9 +164,16 @@ MUST_USE enum status recover_lines(int fd, uint64_t size, line_fn *fn, void *arg
 
 struct ledger;
 
-/* Opens DIR/audit.log (made when missing, DIR too), alone.  Logs its own failure. */
-MUST_USE enum status ledger_open(const char *dir, struct ledger **ret_ledger);
-void ledger_close(struct ledger **ledger); /* what was not committed is lost */
+struct ledger_options {
+    const char *dir;
+    struct signer signer;
+    uint64_t segment_bytes; /* a file that has more is ended; so is one of yesterday */
+};
+
+/* Opens the log in OPTIONS' directory (made when missing), alone.  Logs its own failure. */
+MUST_USE enum status ledger_open(const struct ledger_options *options, struct ledger **ret_ledger);
+/* Signs what is committed; what is not is lost. */
+void ledger_close(struct ledger **ledger);
 
 /* Stages RECORD as number RET_SEQ, or finds it there already.  STATUS_CONFLICT: another intent or
  * outcome has its request id. */
@@ -109,17 +183,37 @@ MUST_USE enum status ledger_add(struct ledger *ledger, const struct audit_record
 /* Writes and syncs all that is staged, or takes all of it back: STATUS_STORAGE_FULL. */
 MUST_USE enum status ledger_commit(struct ledger *ledger);
 
+/* Stages and commits a record of the daemon itself; DURATION_MS may be AUDIT_NONE. */
+MUST_USE enum status ledger_note(struct ledger *ledger, const char *action, const char *reason,
+                                 uint64_t duration_ms);
+
+/* Signs the head; true when there is a new checkpoint. */
+bool ledger_sign(struct ledger *ledger);
+struct view ledger_checkpoint(const struct ledger *ledger); /* the newest, as text */
+
+/* Answers QUERY as query_run() does. */
+MUST_USE enum status ledger_query(const struct ledger *ledger, const struct audit_query *query,
+                                  struct buffer *ret_records, uint64_t *ret_next);
+
 size_t ledger_staged(const struct ledger *ledger);       /* bytes */
 const struct head *ledger_head(const struct ledger *ledger); /* of what is on disk */
-uint64_t ledger_size(const struct ledger *ledger);
-int ledger_fd(const struct ledger *ledger);
+uint64_t ledger_size(const struct ledger *ledger);       /* bytes of all files */
+size_t ledger_files(const struct ledger *ledger);
 bool ledger_failing(const struct ledger *ledger); /* the last commit failed */
 
 /* ---- query.c ---- */
 
-/* Answers QUERY from FD's first SIZE bytes: appends a JSON array.  RET_NEXT is the `before` for the
- * next page, 0 at the end; a page may be empty and not the end. */
-MUST_USE enum status query_run(int fd, uint64_t size, const struct audit_query *query,
+/* All files of a log: those that are done, and the open one with its size and first number (0: it
+ * has none). */
+struct files {
+    int dir_fd;
+    const struct segments *done;
+    int fd;
+    uint64_t size, first;
+};
+/* Answers QUERY: appends a JSON array.  RET_NEXT is the `before` for the next page, 0 at the end; a
+ * page may be empty and not the end. */
+MUST_USE enum status query_run(const struct files *files, const struct audit_query *query,
                                struct buffer *ret_records, uint64_t *ret_next);
 
 /* ---- desk.c ---- */
@@ -130,6 +224,8 @@ struct desk;
 MUST_USE enum status desk_open(struct loop *loop, struct ledger *ledger, const char *listen_vault,
                                const char *listen_proxy, struct desk **ret_desk);
 void desk_close(struct desk **desk);
+/* Tells every vault that is up the newest checkpoint. */
+void desk_tell_head(struct desk *desk);
 void desk_metrics(const struct desk *desk, struct buffer *text);
 
 #endif

@@ -160,8 +160,7 @@ static void answer_query(struct open_door *open, struct channel_peer *peer, stru
     }
     settle(desk); /* so that the page has what came before the question */
     buffer_clear(&desk->page);
-    enum status status = query_run(ledger_fd(desk->ledger), ledger_size(desk->ledger), &query,
-                                   &desk->page, &page.next);
+    enum status status = ledger_query(desk->ledger, &query, &desk->page, &page.next);
     page.call = query.call;
     page.status = status_to_wire(status);
     page.records = status == STATUS_OK ? buffer_view(&desk->page) : view_text("[]");
@@ -183,11 +182,33 @@ static void on_record(void *arg, struct channel_peer *peer, struct view bytes)
     }
 }
 
+static void tell_head(struct desk *desk, struct channel_peer *peer)
+{
+    struct audit_head head = {ledger_checkpoint(desk->ledger)};
+    if (head.checkpoint.size > 0) {
+        reply(desk, peer, &audit_head_schema, &head);
+    }
+}
+
 static void on_up(void *arg, struct channel_peer *peer)
 {
     struct open_door *open = arg;
-    (void)peer;
     log_info("peer", "a %s is up", open->door->role);
+    if (open->door->may_query) { /* the vault: it knows how far the log went */
+        (void)ledger_sign(open->desk->ledger); /* nothing it was told of may be missing */
+        tell_head(open->desk, peer);
+    }
+}
+
+void desk_tell_head(struct desk *desk)
+{
+    for (size_t i = 0; i < DOOR_COUNT; i++) {
+        struct channel_peer *peer = NULL;
+        while (desk->open[i].door->may_query &&
+               (peer = channel_next_peer(desk->open[i].channel, peer)) != NULL) {
+            tell_head(desk, peer);
+        }
+    }
 }
 
 static void on_down(void *arg, struct channel_peer *peer)
@@ -258,6 +279,7 @@ void desk_metrics(const struct desk *desk, struct buffer *text)
         {"seks_audit_commits_total", "counter", desk->commits},
         {"seks_audit_commit_failures_total", "counter", desk->failures},
         {"seks_audit_refused_total", "counter", desk->refused},
+        {"seks_audit_files", "gauge", ledger_files(desk->ledger)},
         {"seks_audit_log_bytes", "gauge", ledger_size(desk->ledger)},
         {"seks_audit_seq", "gauge", ledger_head(desk->ledger)->seq},
     };

@@ -1,32 +1,112 @@
 /* main.c - the audit daemon: one append-only log, one writer. */
+#include <string.h>
+
 #include "common/channel.h"
+#include "common/clock.h"
 #include "common/daemon.h"
+#include "common/keyfile.h"
+#include "common/log.h"
 #include "services/audit/audit.h"
+
+enum { TICK_MS = 1000, SAY_HEAD_MS = 60000, STALL_MS = 2000 };
 
 static struct {
     const char *data, *keys, *listen_vault, *listen_proxy;
+    uint64_t segment_size;
     struct ledger *ledger;
     struct desk *desk;
-} self;
+    struct loop *loop;
+    int timer;
+    uint64_t ticked_ms, said_ms;
+} self = {.segment_size = 256 << 20, .timer = -1};
 
 static const struct option options[] = {
     {"data", OPTION_TEXT, &self.data, "DIR where the log is", true},
-    {"keys", OPTION_TEXT, &self.keys, "DIR with this daemon's keys, needed for tcp", false},
+    {"keys", OPTION_TEXT, &self.keys, "DIR with this daemon's keys", true},
     {"listen-vault", OPTION_TEXT, &self.listen_vault, "ENDPOINT for the vault", true},
     {"listen-proxy", OPTION_TEXT, &self.listen_proxy, "ENDPOINT for the proxies", true},
+    {"segment-size", OPTION_NUMBER, &self.segment_size,
+     "BYTES after which a new file begins; one begins each day too", false},
     {NULL, OPTION_TEXT, NULL, NULL, false},
 };
 
-static enum status audit_open(struct loop *loop)
+static enum status read_signer(struct signer *ret_signer)
 {
-    enum status status = channel_keys(self.keys, "audit");
+    CLEANUP(secret_free) struct secret *seed = NULL;
+    uint8_t wanted[CRYPTO_KEY_BYTES];
+    enum status status = keyfile_read(self.keys, "audit-sign.key", CRYPTO_KEY_BYTES, &seed);
     if (status == STATUS_OK) {
-        status = ledger_open(self.data, &self.ledger);
+        status = keyfile_read_public(self.keys, "audit-sign.pub", CRYPTO_KEY_BYTES,
+                                     ret_signer->public_key);
     }
-    if (status == STATUS_OK) {
-        status = desk_open(loop, self.ledger, self.listen_vault, self.listen_proxy, &self.desk);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    memcpy(ret_signer->seed, secret_data(seed), CRYPTO_KEY_BYTES);
+    status = crypto_sign_public(ret_signer->seed, wanted);
+    if (status == STATUS_OK && memcmp(wanted, ret_signer->public_key, sizeof wanted) != 0) {
+        log_error("keys", "audit-sign.key and audit-sign.pub are not a pair");
+        return STATUS_INVALID;
     }
     return status;
+}
+
+static enum status open_ledger(void)
+{
+    struct ledger_options ledger = {.dir = self.data, .segment_bytes = self.segment_size};
+    enum status status = read_signer(&ledger.signer);
+    if (status == STATUS_OK) {
+        status = ledger_open(&ledger, &self.ledger);
+    }
+    explicit_bzero(&ledger, sizeof ledger);
+    return status;
+}
+
+/* The head stands in the daemon's own log too, which is kept elsewhere. */
+static void say_head(void)
+{
+    const struct head *head = ledger_head(self.ledger);
+    log_info("head", "%llu:%s", (unsigned long long)head->seq, head->hash);
+    self.said_ms = clock_mono_ms();
+}
+
+static void tick(void *arg)
+{
+    uint64_t now_ms = clock_mono_ms(), late_ms = now_ms - self.ticked_ms;
+    (void)arg;
+    self.ticked_ms = now_ms;
+    if (late_ms > TICK_MS + STALL_MS) {
+        log_warn("stalled", "nothing was done for %llu ms", (unsigned long long)late_ms);
+        (void)!ledger_note(self.ledger, "audit.stalled", "the daemon was held up", late_ms);
+    }
+    if (ledger_sign(self.ledger)) {
+        desk_tell_head(self.desk);
+        if (now_ms - self.said_ms >= SAY_HEAD_MS) {
+            say_head();
+        }
+    }
+}
+
+static enum status audit_open(struct loop *loop)
+{
+    self.loop = loop;
+    enum status status = channel_keys(self.keys, "audit");
+    if (status == STATUS_OK) {
+        status = open_ledger();
+    }
+    if (status == STATUS_OK) {
+        /* On a full disk it is not written; the records are refused one by one. */
+        (void)!ledger_note(self.ledger, "audit.start", SEKS_VERSION, AUDIT_NONE);
+        status = desk_open(loop, self.ledger, self.listen_vault, self.listen_proxy, &self.desk);
+    }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    self.ticked_ms = clock_mono_ms();
+    self.timer = loop_every(loop, TICK_MS, tick, NULL);
+    (void)ledger_sign(self.ledger); /* the tick tries again */
+    say_head();
+    return self.timer >= 0 ? STATUS_OK : STATUS_INTERNAL;
 }
 
 static bool audit_ready(void)
@@ -41,7 +121,15 @@ static void audit_metrics(struct buffer *text)
 
 static void audit_close(void)
 {
+    if (self.timer >= 0) {
+        loop_unevery(self.loop, self.timer);
+    }
+    bool served = self.desk != NULL;
     desk_close(&self.desk);
+    if (served && ledger_note(self.ledger, "audit.stop", "", AUDIT_NONE) == STATUS_OK) {
+        (void)ledger_sign(self.ledger); /* or the next start does */
+        say_head();
+    }
     ledger_close(&self.ledger);
 }
 

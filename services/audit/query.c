@@ -1,4 +1,4 @@
-/* query.c - the newest records of one tenant, read backwards through the file.
+/* query.c - the newest records of one tenant, read backwards through the files.
  *
  * The place of `before` is found by halving, for numbers only grow; the work for one page is
  * bounded by SCAN_BYTES_MAX.  Lines are searched as bytes, see line.c. */
@@ -107,6 +107,7 @@ struct page {
     size_t begin; /* of the array in `records` */
     uint64_t limit, count;
     uint64_t last_seq; /* the last number that was looked at */
+    uint64_t scan_left; /* bytes that may still be looked at */
     bool full;         /* one more matched */
 };
 
@@ -137,7 +138,7 @@ static enum status walk(int fd, uint64_t end, const struct filters *filters, str
                         uint64_t *ret_rest)
 {
     CLEANUP(buffer_free) struct buffer block = BUFFER_EMPTY;
-    uint64_t floor = end > SCAN_BYTES_MAX ? end - SCAN_BYTES_MAX : 0;
+    uint64_t floor = end > page->scan_left ? end - page->scan_left : 0, begin_at = end;
     uint8_t *bytes = buffer_room(&block, BLOCK_BYTES);
     if (!bytes) {
         return STATUS_INTERNAL;
@@ -166,18 +167,63 @@ static enum status walk(int fd, uint64_t end, const struct filters *filters, str
         }
         end = from + left;
     }
+    page->scan_left -= begin_at - end < page->scan_left ? begin_at - end : page->scan_left;
     *ret_rest = end;
     return STATUS_OK;
 }
 
-enum status query_run(int fd, uint64_t size, const struct audit_query *query,
+/* One file's part of the page. */
+static enum status query_file(const struct files *files, size_t index, uint64_t before,
+                              const struct filters *filters, struct page *page, uint64_t *ret_rest)
+{
+    CLEANUP(buffer_free) struct buffer room = BUFFER_EMPTY;
+    bool open = index == files->done->count;
+    int fd = open ? files->fd
+                  : segment_open(files->dir_fd, files->done->list[index].first, "log");
+    uint64_t size = open ? files->size : files->done->list[index].bytes;
+    enum status status = STATUS_INTERNAL;
+    if (fd >= 0 && buffer_room(&room, PROBE_BYTES)) {
+        uint64_t end = before > 0 ? offset_of(fd, size, before, &room) : size;
+        status = walk(fd, end, filters, page, ret_rest);
+    }
+    if (!open && fd >= 0) {
+        (void)close(fd); /* only read from */
+    }
+    return status;
+}
+
+/* Newest file first, until the page is full or enough was looked at. */
+static enum status query_files(const struct files *files, uint64_t before,
+                               const struct filters *filters, struct page *page, bool *ret_more)
+{
+    *ret_more = false;
+    for (size_t i = files->done->count + 1; i-- > 0;) {
+        uint64_t first = i == files->done->count ? files->first : files->done->list[i].first;
+        uint64_t rest = 0;
+        if (first == 0 || (before > 0 && before <= first)) {
+            continue; /* empty, or all of it is later */
+        }
+        if (page->scan_left == 0) {
+            *ret_more = true;
+            return STATUS_OK;
+        }
+        enum status status = query_file(files, i, before, filters, page, &rest);
+        if (status != STATUS_OK || page->full || rest > 0) {
+            *ret_more = true;
+            return status;
+        }
+    }
+    return STATUS_OK;
+}
+
+enum status query_run(const struct files *files, const struct audit_query *query,
                       struct buffer *ret_records, uint64_t *ret_next)
 {
     CLEANUP(filters_free) struct filters filters = {0};
-    CLEANUP(buffer_free) struct buffer room = BUFFER_EMPTY;
     struct page page = {.records = ret_records, .begin = ret_records->size,
-                        .limit = query->limit ? query->limit : PAGE_RECORDS};
-    uint64_t rest = 0;
+                        .limit = query->limit ? query->limit : PAGE_RECORDS,
+                        .last_seq = query->before, .scan_left = SCAN_BYTES_MAX};
+    bool more = false;
     if (query->tenant.size == 0) {
         return STATUS_DENIED; /* never another tenant's, nor nobody's */
     }
@@ -185,17 +231,12 @@ enum status query_run(int fd, uint64_t size, const struct audit_query *query,
     add_filter(&filters, ",\"agent\":\"", query->agent);
     add_filter(&filters, ",\"provider\":\"", query->provider);
     add_filter(&filters, ",\"action\":\"", query->action);
-    if (!buffer_room(&room, PROBE_BYTES)) {
-        return STATUS_INTERNAL;
-    }
-    uint64_t end = query->before > 0 ? offset_of(fd, size, query->before, &room) : size;
-    page.last_seq = query->before;
     buffer_append_byte(ret_records, '[');
-    enum status status = walk(fd, end, &filters, &page, &rest);
+    enum status status = query_files(files, query->before, &filters, &page, &more);
     buffer_append_byte(ret_records, ']');
     if (status != STATUS_OK || ret_records->failed) {
         return status != STATUS_OK ? status : STATUS_INTERNAL;
     }
-    *ret_next = page.full || rest > 0 ? page.last_seq : 0;
+    *ret_next = more ? page.last_seq : 0;
     return STATUS_OK;
 }

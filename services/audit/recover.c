@@ -1,7 +1,7 @@
-/* recover.c - what a crash left at the end of the log.
+/* recover.c - what a crash left at the end of the log, and what nobody but a hand can have done.
  *
- * Everything behind the last line that is whole (its form and its hash right) was never
- * acknowledged: it is moved to a file of its own, never thrown away. */
+ * What is torn was never acknowledged: it is moved to a file of its own, never thrown away.  What was
+ * signed had been on disk: where that is not whole, the file is left as it is. */
 #include "services/audit/audit.h"
 
 #include <errno.h>
@@ -17,28 +17,6 @@
 
 /* A batch ends when it passes BATCH_BYTES_MAX, so no more than this can be torn. */
 enum { TAIL_MAX = 2 * BATCH_BYTES_MAX + 2 * LINE_SIZE_MAX };
-
-/* Reads SIZE bytes at OFFSET onto the end of RET_BYTES. */
-static enum status read_at(int fd, uint64_t offset, size_t size, struct buffer *ret_bytes)
-{
-    if (size == 0) {
-        return STATUS_OK;
-    }
-    uint8_t *room = buffer_room(ret_bytes, size);
-    size_t done = 0;
-    while (room && done < size) {
-        ssize_t got = pread(fd, room + done, size - done, (off_t)(offset + done));
-        if (got <= 0 && !(got < 0 && errno == EINTR)) {
-            return STATUS_INTERNAL;
-        }
-        done += got > 0 ? (size_t)got : 0;
-    }
-    if (!room) {
-        return STATUS_INTERNAL;
-    }
-    ret_bytes->size += size;
-    return STATUS_OK;
-}
 
 /* The end of the last whole line in TAIL (0 when there is none). */
 static size_t whole_end(struct view tail, struct head *ret_head)
@@ -61,16 +39,29 @@ static size_t whole_end(struct view tail, struct head *ret_head)
     return 0;
 }
 
-static bool write_all(int fd, struct view bytes)
+/* The end of the chain that goes on from BEFORE (NULL: from whatever the first line follows); its last
+ * record becomes RET_HEAD, which stays as it is when there is none. */
+static size_t chain_end(struct view text, const struct head *before, struct head *ret_head)
 {
-    while (bytes.size > 0) {
-        ssize_t put = write(fd, bytes.data, bytes.size);
-        if (put < 0 && errno != EINTR) {
-            return false;
+    struct head head = before ? *before : head_of_nothing;
+    bool any = before != NULL;
+    size_t at = 0;
+    while (at < text.size) {
+        const uint8_t *newline = memchr(text.data + at, '\n', text.size - at);
+        size_t end = newline ? (size_t)(newline - text.data) : 0;
+        struct line line;
+        if (!newline || !line_parse(view_of(text.data + at, end - at), &line) ||
+            (any && (line.seq != head.seq + 1 ||
+                     memcmp(line.prev.data, head.hash, HASH_CHARS) != 0))) {
+            break;
         }
-        bytes = put > 0 ? view_of(bytes.data + put, bytes.size - (size_t)put) : bytes;
+        any = true;
+        head.seq = line.seq;
+        memcpy(head.hash, line.hash.data, HASH_CHARS);
+        *ret_head = head;
+        at = end + 1;
     }
-    return true;
+    return at;
 }
 
 static enum status move_torn(int dir_fd, int fd, uint64_t end, struct view torn, char *ret_torn)
@@ -78,7 +69,7 @@ static enum status move_torn(int dir_fd, int fd, uint64_t end, struct view torn,
     char name[TORN_NAME_SIZE];
     (void)snprintf(name, sizeof name, "audit.torn.%llu", (unsigned long long)clock_wall_ms());
     int out = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    bool kept = out >= 0 && write_all(out, torn) && fsync(out) == 0;
+    bool kept = out >= 0 && file_write(out, torn) && fsync(out) == 0;
     int error = errno;
     if (out >= 0) {
         (void)close(out); /* synced or given up */
@@ -100,39 +91,81 @@ static enum status move_torn(int dir_fd, int fd, uint64_t end, struct view torn,
     return STATUS_OK;
 }
 
-enum status recover_tail(int dir_fd, int fd, uint64_t *ret_size, struct head *ret_head,
-                         char *ret_torn)
+/* The last TAIL_MAX bytes of FD; RET_SIZE is the whole size. */
+static enum status read_tail(int fd, struct buffer *ret_tail, uint64_t *ret_size)
 {
-    CLEANUP(buffer_free) struct buffer tail = BUFFER_EMPTY;
-    struct head head = head_of_nothing;
     struct stat info;
-    ret_torn[0] = '\0';
     if (fstat(fd, &info) != 0) {
         log_error("open", "cannot examine the log: %s", strerror(errno));
         return STATUS_INTERNAL;
     }
-    uint64_t size = (uint64_t)info.st_size;
-    size_t part = size < TAIL_MAX ? (size_t)size : TAIL_MAX;
-    if (read_at(fd, size - part, part, &tail) != STATUS_OK) {
+    *ret_size = (uint64_t)info.st_size;
+    size_t part = *ret_size < TAIL_MAX ? (size_t)*ret_size : TAIL_MAX;
+    if (part > 0 && file_read(fd, *ret_size - part, part, ret_tail) != STATUS_OK) {
         log_error("open", "cannot read the end of the log");
         return STATUS_INTERNAL;
     }
-    size_t end = whole_end(buffer_view(&tail), &head);
-    if (end == 0 && size > BATCH_BYTES_MAX + LINE_SIZE_MAX) {
+    return STATUS_OK;
+}
+
+/* Where the whole part of TAIL ends, in RET's head too; `damaged` when the break is in what was
+ * signed. */
+static size_t find_end(struct view tail, bool is_all, const struct head *before,
+                       uint64_t signed_seq, struct recovered *ret)
+{
+    size_t skip = 0;
+    if (!is_all) { /* the first line is cut: the chain begins with the next */
+        const uint8_t *newline = memchr(tail.data, '\n', tail.size);
+        skip = newline ? (size_t)(newline - tail.data) + 1 : tail.size;
+    }
+    ret->head = is_all ? *before : head_of_nothing;
+    size_t end = skip + chain_end(view_of(tail.data + skip, tail.size - skip),
+                                  is_all ? before : NULL, &ret->head);
+    if (end < tail.size && ret->head.seq < signed_seq) {
+        ret->damaged = true;
+        ret->head = is_all ? *before : head_of_nothing;
+        return whole_end(tail, &ret->head);
+    }
+    return end;
+}
+
+enum status recover_tail(int dir_fd, int fd, const struct head *before, uint64_t signed_seq,
+                         struct recovered *ret)
+{
+    CLEANUP(buffer_free) struct buffer tail = BUFFER_EMPTY;
+    struct recovered found = {.head = *before};
+    uint64_t size;
+    enum status status = read_tail(fd, &tail, &size);
+    if (status != STATUS_OK || size == 0) {
+        *ret = found;
+        return status;
+    }
+    size_t end = find_end(buffer_view(&tail), tail.size == size, before, signed_seq, &found);
+    if (found.head.seq == before->seq && size > BATCH_BYTES_MAX + LINE_SIZE_MAX) {
         log_error("open", "the log does not end in audit records; it is not touched");
         return STATUS_INVALID;
     }
-    uint64_t whole = size - part + end;
-    if (end < part) {
-        enum status status = move_torn(dir_fd, fd, whole,
-                                       view_of(tail.data + end, part - end), ret_torn);
-        if (status != STATUS_OK) {
-            return status;
-        }
+    found.size = size - tail.size + end;
+    if (end < tail.size) {
+        status = move_torn(dir_fd, fd, found.size, view_of(tail.data + end, tail.size - end),
+                           found.torn);
     }
-    *ret_size = whole;
-    *ret_head = head;
-    return STATUS_OK;
+    if (status == STATUS_OK) {
+        *ret = found;
+    }
+    return status;
+}
+
+enum status recover_head(int fd, struct head *ret_head)
+{
+    CLEANUP(buffer_free) struct buffer tail = BUFFER_EMPTY;
+    uint64_t size;
+    enum status status = read_tail(fd, &tail, &size);
+    *ret_head = head_of_nothing;
+    if (status == STATUS_OK && tail.size > 0) {
+        (void)whole_end(buffer_view(&tail), ret_head);
+    }
+    return status;
 }
 
 enum status recover_lines(int fd, uint64_t size, line_fn *fn, void *arg)
@@ -142,7 +175,7 @@ enum status recover_lines(int fd, uint64_t size, line_fn *fn, void *arg)
     bool cut = at > 0; /* the first line is then not whole */
     while (at < size || bytes.size > 0) {
         size_t part = size - at < BATCH_BYTES_MAX ? (size_t)(size - at) : BATCH_BYTES_MAX;
-        if (read_at(fd, at, part, &bytes) != STATUS_OK) {
+        if (part > 0 && file_read(fd, at, part, &bytes) != STATUS_OK) {
             return STATUS_INTERNAL;
         }
         at += part;

@@ -36,6 +36,8 @@ struct audit_link {
     size_t waiting, telling;
     uint64_t next_call;
     uint64_t lost;
+    uint64_t acked;          /* the highest number that was acknowledged */
+    struct audit_mark *mark; /* borrowed; NULL for none */
 };
 
 static struct wait **place_of(struct audit_link *link, uint64_t call)
@@ -95,8 +97,27 @@ static void peer_down(void *arg, struct channel_peer *peer)
     log_warn("audit", "the audit daemon does not answer: calls are refused until it does");
 }
 
+void audit_link_mark(struct audit_link *link, struct audit_mark *mark)
+{
+    link->mark = mark;
+}
+
+static void take_head(struct audit_link *link, struct view checkpoint)
+{
+    char text[AUDIT_MARK_TEXT];
+    if (!link->mark || audit_mark_take(link->mark, checkpoint, link->acked, text)) {
+        return;
+    }
+    link->acked = 0; /* said once */
+    log_error("audit", "%s: it was cut, or an old copy put back", text);
+    struct audit_record record = audit_blank(AUDIT_SYSTEM, "audit.rewound", VIEW(""));
+    record.reason = view_text(text);
+    audit_tell(link, &record);
+}
+
 void audit_take_record(struct audit_link *link, struct view record)
 {
+    struct audit_head head;
     struct audit_ack ack;
     struct audit_page page;
     struct audit_result result = {STATUS_OK, {NULL, 0}, 0};
@@ -104,10 +125,14 @@ void audit_take_record(struct audit_link *link, struct view record)
     if (proto_decode(&audit_ack_schema, record, &ack) == STATUS_OK) {
         call = ack.call;
         result.status = status_from_wire((unsigned)ack.status);
+        link->acked = ack.seq > link->acked ? ack.seq : link->acked;
     } else if (proto_decode(&audit_page_schema, record, &page) == STATUS_OK) {
         call = page.call;
         result = (struct audit_result){status_from_wire((unsigned)page.status), page.records,
                                        page.next};
+    } else if (proto_decode(&audit_head_schema, record, &head) == STATUS_OK) {
+        take_head(link, head.checkpoint);
+        return;
     } else {
         log_warn("audit", "the audit daemon sent a malformed message");
         return;

@@ -150,7 +150,13 @@ static enum status open_sockets(struct vault *vault)
     static const struct channel_events events = {record_came, NULL, gateway_down};
     enum status status = channel_keys(vault->options.keys, "vault");
     if (status == STATUS_OK) {
+        status = audit_mark_open(vault->options.data, &vault->mark);
+    }
+    if (status == STATUS_OK) {
         status = audit_link_new(vault->loop, vault->options.audit, &vault->audit);
+    }
+    if (status == STATUS_OK) {
+        audit_link_mark(vault->audit, vault->mark);
     }
     if (status == STATUS_OK) {
         status = channel_listen(vault->loop, vault->options.listen, "gateway", &events, vault,
@@ -185,6 +191,7 @@ void vault_close(struct vault *vault)
 {
     hasher_free(&vault->hasher);
     audit_link_free(&vault->audit);
+    audit_mark_free(&vault->mark);
     while (vault->pending) {
         vault->pending->free(vault->pending);
     }
@@ -294,6 +301,8 @@ void vault_metrics(const struct vault *vault, struct buffer *text)
         {"seks_vault_refused_frames_total", "counter", channel_refused()},
         {"seks_vault_pending", "gauge", vault->pending_count},
         {"seks_vault_audit_waiting", "gauge", vault->audit ? audit_waiting(vault->audit) : 0},
+        {"seks_vault_audit_rewound_total", "counter",
+         vault->mark ? audit_mark_rewound(vault->mark) : 0},
         {"seks_vault_audit_lost_total", "counter", vault->audit ? audit_lost(vault->audit) : 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

@@ -7,6 +7,7 @@
  * credentials.c  tokens, sessions, sealed input: from what was sent to a row
  * hasher.c       the one helper thread, for passwords
  * audit_link.c   records on their way to the audit daemon, and their acknowledgements
+ * audit_mark.c   how far the audit log went, so that a shorter one is noticed
  * touch.c        last-used times, written in batches
  * keys.c, seal.c the master key, the data keys under it, and secrets under those
  * store.h        the database
@@ -28,6 +29,7 @@
 
 struct hasher;
 struct audit_link;
+struct audit_mark;
 struct touches;
 struct keys;
 
@@ -62,6 +64,7 @@ struct vault {
     uint8_t intake_public[CRYPTO_KEY_BYTES];
     struct hasher *hasher;
     struct audit_link *audit;
+    struct audit_mark *mark;
     struct touches *touches;
     struct channel *gateways;
     struct pending *pending; /* a list */
@@ -174,6 +177,21 @@ size_t audit_waiting(const struct audit_link *link);
 uint64_t audit_lost(const struct audit_link *link);
 /* For tests: what the channel would deliver. */
 void audit_take_record(struct audit_link *link, struct view record);
+
+/* From now on checkpoints that audit tells of are given to MARK; borrowed. */
+void audit_link_mark(struct audit_link *link, struct audit_mark *mark);
+
+/* ---- audit_mark.c ---- */
+
+enum { AUDIT_MARK_TEXT = 128 };
+/* Reads DIR/audit.head when it is there.  Logs its own failure. */
+MUST_USE enum status audit_mark_open(const char *dir, struct audit_mark **ret_mark);
+void audit_mark_free(struct audit_mark **mark);
+/* Keeps the checkpoint NOTE; ACKED is the highest number that was acknowledged; false, and a sentence in RET_TEXT (AUDIT_MARK_TEXT bytes), when the log
+ * it speaks of is not the kept one grown. */
+bool audit_mark_take(struct audit_mark *mark, struct view note, uint64_t acked,
+                     char *ret_text);
+uint64_t audit_mark_rewound(const struct audit_mark *mark);
 
 /* ---- touch.c ---- */
 

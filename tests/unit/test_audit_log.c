@@ -58,10 +58,20 @@ static struct audit_record record_of(const char *request)
         .client = VIEW("127.0.0.1")};
 }
 
+static struct ledger_options options(void)
+{
+    struct ledger_options options = {.dir = dir, .segment_bytes = 1 << 20};
+    memset(options.signer.seed, 7, sizeof options.signer.seed);
+    assert_int_equal(crypto_sign_public(options.signer.seed, options.signer.public_key),
+                     STATUS_OK);
+    return options;
+}
+
 static struct ledger *open_ledger(void)
 {
     struct ledger *ledger = NULL;
-    assert_int_equal(ledger_open(dir, &ledger), STATUS_OK);
+    struct ledger_options with = options();
+    assert_int_equal(ledger_open(&with, &ledger), STATUS_OK);
     return ledger;
 }
 
@@ -83,6 +93,14 @@ static void write_records(int count)
     }
     assert_int_equal(ledger_commit(ledger), STATUS_OK);
     ledger_close(&ledger);
+}
+
+/* As if the crash had come before the log was signed. */
+static void forget_checkpoints(void)
+{
+    char name[112];
+    snprintf(name, sizeof name, "%s/audit.sig", dir);
+    assert_int_equal(unlink(name), 0);
 }
 
 static struct buffer read_log(void)
@@ -247,6 +265,7 @@ static void a_torn_end_is_moved_away(void **state)
 {
     (void)state;
     write_records(3);
+    forget_checkpoints();
     struct buffer whole = read_log();
     const uint8_t *last = memrchr(whole.data, '\n', whole.size - 1);
     assert_non_null(last);
@@ -280,7 +299,8 @@ static void a_torn_first_record_and_zeroes_too(void **state)
     ledger = open_ledger();
     assert_int_equal(ledger_head(ledger)->seq, 2);
     struct ledger *second = NULL;
-    assert_int_equal(ledger_open(dir, &second), STATUS_CONFLICT); /* it is locked */
+    struct ledger_options with = options();
+    assert_int_equal(ledger_open(&with, &second), STATUS_CONFLICT); /* it is locked */
     assert_null(second);
     ledger_close(&ledger);
     assert_int_equal(verify_chain(), 2);
@@ -297,6 +317,7 @@ static void a_full_disk_takes_the_batch_back(void **state)
     assert_int_equal(ledger_commit(ledger), STATUS_OK);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
     small = old;
+    (void)ledger_sign(ledger);
     small.rlim_cur = ledger_size(ledger) + 100; /* a part of the next line */
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
     for (int i = 0; i < 3; i++) {
@@ -316,6 +337,119 @@ static void a_full_disk_takes_the_batch_back(void **state)
     empty_dir();
 }
 
+static bool holds(const char *text)
+{
+    struct buffer bytes = read_log();
+    bool found = memmem(bytes.data, bytes.size, text, strlen(text)) != NULL;
+    buffer_free(&bytes);
+    return found;
+}
+
+static void a_cut_log_is_told(void **state)
+{
+    (void)state;
+    write_records(3);
+    struct buffer whole = read_log();
+    const uint8_t *last = memrchr(whole.data, '\n', whole.size - 1);
+    write_log(view_of(whole.data, (size_t)(last - whole.data) + 1));
+    struct ledger *ledger = open_ledger();
+    assert_int_equal(ledger_head(ledger)->seq, 3);
+    ledger_close(&ledger);
+    assert_true(holds("\"action\":\"audit.rewound\""));
+    assert_true(holds("the log ended at 2 and had been signed up to 3"));
+    assert_int_equal(empty_dir(), 0);
+    buffer_free(&whole);
+}
+
+static void damage_to_what_was_signed_stays(void **state)
+{
+    (void)state;
+    write_records(5);
+    struct buffer whole = read_log();
+    uint8_t *second = (uint8_t *)memchr(whole.data, '\n', whole.size) + 1;
+    second[40] ^= 1;
+    write_log(buffer_view(&whole));
+    struct ledger *ledger = open_ledger();
+    assert_int_equal(ledger_head(ledger)->seq, 6);
+    ledger_close(&ledger);
+    struct buffer after = read_log();
+    assert_memory_equal(after.data, whole.data, whole.size); /* for verification to name */
+    assert_true(holds("\"action\":\"audit.damaged\""));
+    assert_int_equal(empty_dir(), 0);
+    buffer_free(&whole);
+    buffer_free(&after);
+}
+
+static void a_file_that_is_large_is_ended(void **state)
+{
+    (void)state;
+    struct ledger_options with = options();
+    struct ledger *ledger = NULL;
+    char name[160], request[16];
+    with.segment_bytes = 2000;
+    assert_int_equal(ledger_open(&with, &ledger), STATUS_OK);
+    for (int i = 0; i < 20; i++) {
+        snprintf(request, sizeof request, "req_%d", i);
+        assert_int_equal(add(ledger, request), (uint64_t)i + 1);
+        assert_int_equal(ledger_commit(ledger), STATUS_OK);
+    }
+    size_t files = ledger_files(ledger);
+    uint64_t bytes = ledger_size(ledger);
+    assert_true(files > 3);
+    ledger_close(&ledger);
+    snprintf(name, sizeof name, "%s/audit-%020d.log", dir, 1);
+    assert_int_equal(access(name, R_OK), 0);
+    snprintf(name, sizeof name, "%s/audit-%020d.sig", dir, 1);
+    assert_int_equal(access(name, R_OK), 0);
+    assert_int_equal(ledger_open(&with, &ledger), STATUS_OK);
+    assert_int_equal(ledger_files(ledger), files);
+    assert_int_equal(ledger_size(ledger), bytes);
+    assert_int_equal(ledger_head(ledger)->seq, 20);
+    assert_int_equal(add(ledger, "req_19"), 20); /* known, though in the file before perhaps */
+    assert_int_equal(add(ledger, "req_20"), 21);
+    ledger_close(&ledger);
+    /* A crash between two files: the open one is gone, its checkpoints are not. */
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(ledger_open(&with, &ledger), STATUS_OK);
+    ledger_close(&ledger);
+    assert_int_equal(empty_dir(), 0);
+}
+
+static void the_head_is_signed(void **state)
+{
+    (void)state;
+    struct ledger *ledger = open_ledger();
+    struct ledger_options with = options();
+    struct checkpoint checkpoint;
+    assert_false(ledger_sign(ledger)); /* nothing to sign */
+    assert_int_equal(add(ledger, "req_a"), 1);
+    assert_false(ledger_sign(ledger)); /* it is not on disk */
+    assert_int_equal(ledger_commit(ledger), STATUS_OK);
+    assert_true(ledger_sign(ledger));
+    assert_false(ledger_sign(ledger));
+    struct buffer note = BUFFER_EMPTY;
+    buffer_append_view(&note, ledger_checkpoint(ledger));
+    assert_int_equal(checkpoint_read(with.signer.public_key, buffer_view(&note), &checkpoint),
+                     STATUS_OK);
+    assert_int_equal(checkpoint.size, 1);
+    char hash[HASH_CHARS + 1];
+    hex_encode(view_of(checkpoint.hash, sizeof checkpoint.hash), hash);
+    assert_string_equal(hash, ledger_head(ledger)->hash);
+    for (size_t i = 0; i < note.size * 8; i++) { /* any bit */
+        note.data[i / 8] ^= (uint8_t)(1 << i % 8);
+        assert_int_not_equal(checkpoint_read(with.signer.public_key, buffer_view(&note),
+                                             &checkpoint), STATUS_OK);
+        note.data[i / 8] ^= (uint8_t)(1 << i % 8);
+    }
+    with.signer.public_key[0] ^= 1;
+    assert_int_equal(checkpoint_read(with.signer.public_key, buffer_view(&note), &checkpoint),
+                     STATUS_DENIED);
+    assert_int_equal(checkpoint_read(NULL, buffer_view(&note), &checkpoint), STATUS_OK);
+    buffer_free(&note);
+    ledger_close(&ledger);
+    empty_dir();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -326,6 +460,10 @@ int main(void)
         cmocka_unit_test(a_torn_end_is_moved_away),
         cmocka_unit_test(a_torn_first_record_and_zeroes_too),
         cmocka_unit_test(a_full_disk_takes_the_batch_back),
+        cmocka_unit_test(a_cut_log_is_told),
+        cmocka_unit_test(damage_to_what_was_signed_stays),
+        cmocka_unit_test(a_file_that_is_large_is_ended),
+        cmocka_unit_test(the_head_is_signed),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }

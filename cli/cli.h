@@ -10,4 +10,7 @@ typedef int command_fn(int argc, char **argv);
 /* keygen DIR: makes DIR and the key files that it lacks; never overwrites one. */
 int command_keygen(int argc, char **argv);
 
+/* audit verify DIR --key FILE [--head SEQ:HASH|FILE]...: checks the log that is in DIR. */
+int command_audit(int argc, char **argv);
+
 #endif

@@ -179,6 +179,9 @@ enum status checkpoints_sign(struct checkpoints *checkpoints, const struct head 
 enum status checkpoints_next_file(struct checkpoints *checkpoints)
 {
     int old = checkpoints->fd;
+    if (checkpoints->dirty && ftruncate(old, (off_t)checkpoints->size) == 0) {
+        checkpoints->dirty = false;
+    }
     enum status status = open_file(checkpoints);
     if (status != STATUS_OK) {
         checkpoints->fd = old;

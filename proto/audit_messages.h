@@ -13,6 +13,7 @@ enum audit_message {
     AUDIT_ACK = 3,
     AUDIT_QUERY = 4,
     AUDIT_PAGE = 5,
+    AUDIT_RUNNING = 6,
     AUDIT_HEAD = 7,
 };
 
@@ -70,6 +71,12 @@ PROTO_DECLARE(audit_query);
     F(M, records, TEXT, ANSWER_MAX - 256) \
     F(M, next, UINT, UINT64_MAX)
 PROTO_DECLARE(audit_page);
+
+/* A proxy tells every few seconds which of its calls have been running for long, and whose outcomes
+ * still wait: for others that nobody claims, audit writes `unknown`. */
+#define AUDIT_RUNNING_MAX 1000
+#define FIELDS_audit_running(F, L, M) L(M, requests, name_row, AUDIT_RUNNING_MAX)
+PROTO_DECLARE(audit_running);
 
 /* Told to every vault that is up, not asked for: CHECKPOINT is the newest one (proto/checkpoint.h). */
 #define FIELDS_audit_head(F, L, M) F(M, checkpoint, TEXT, CHECKPOINT_SIZE_MAX)

@@ -24,6 +24,7 @@ PROTO_DEFINE(audit_record, AUDIT_RECORD);
 PROTO_DEFINE(audit_ack, AUDIT_ACK);
 PROTO_DEFINE(audit_query, AUDIT_QUERY);
 PROTO_DEFINE(audit_page, AUDIT_PAGE);
+PROTO_DEFINE(audit_running, AUDIT_RUNNING);
 PROTO_DEFINE(audit_head, AUDIT_HEAD);
 
 const struct schema *const proto_schemas[] = {
@@ -31,5 +32,5 @@ const struct schema *const proto_schemas[] = {
     &proxy_call_schema,      &proxy_head_schema,  &proxy_body_schema,  &proxy_data_schema,
     &proxy_credit_schema,    &proxy_end_schema,   &proxy_cancel_schema, &proxy_want_schema,
     &audit_record_schema,    &audit_ack_schema,   &audit_query_schema, &audit_page_schema,
-    &audit_head_schema,      &grant_content_schema, NULL,
+    &audit_running_schema,   &audit_head_schema,  &grant_content_schema, NULL,
 };

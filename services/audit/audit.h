@@ -2,8 +2,10 @@
  *
  *   desk.c        who may send what; acknowledges after the commit of the loop's turn
  *   ledger.c      the log: numbers, chains, writes and syncs a batch, or takes it back
+ *   ledger_open.c what a start finds
  *   line.c        one record as one line of JSON
  *   recent.c      which requests have a record already
+ *   running.c     which intents have no outcome yet; unknown.c ends those that never get one
  *   segments.c    the files of the log, one behind the other
  *   checkpoints.c the signed head of the log
  *   recover.c     what a crash left at the end, and what nobody but a hand can have done
@@ -26,6 +28,9 @@ enum {
      * and 500 of names, numbers and hashes: under 54 KiB. */
     LINE_SIZE_MAX = 65536,
     BATCH_BYTES_MAX = 1 << 20,   /* a larger batch is committed before the turn ends */
+    RUNNING_MAX = 200000,        /* intents without an outcome; about 130 bytes each */
+    GIVE_UP_MAX = 1000,          /* at once: a few ms */
+    OUTCOME_WAIT_MS = 45000,     /* a grant lives 30 s, and a proxy claims what runs longer than 10 */
     RECENT_MAX = 65536,          /* records; 30 s of 2,000 calls a second */
     REBUILD_BYTES_MAX = 32 << 20,/* RECENT_MAX records of about 500 bytes */
     SCAN_BYTES_MAX = 64 << 20,   /* looked at for one page: some 50 ms */
@@ -82,6 +87,37 @@ MUST_USE enum status recent_find(const struct recent *recent, struct view fields
                                  uint64_t *ret_seq);
 void recent_add(struct recent *recent, struct view fields, uint64_t seq);
 void recent_forget(struct recent *recent, size_t count); /* the last COUNT that were added */
+
+/* ---- running.c ---- */
+
+struct running;
+struct running *running_new(void); /* NULL for want of memory */
+void running_free(struct running **running);
+/* An intent was staged.  REQUEST as it stands in the line.  STATUS_BUSY past RUNNING_MAX. */
+MUST_USE enum status running_add(struct running *running, struct view request, uint64_t seq,
+                                 uint64_t now_ms);
+bool running_has(const struct running *running, struct view request);
+void running_close(struct running *running, struct view request); /* its outcome was staged */
+void running_commit(struct running *running);                     /* that is on disk */
+void running_take_back(struct running *running, uint64_t committed_seq); /* or is not */
+/* A proxy says that the call is running; or all are taken to be, after a halt. */
+void running_claim(struct running *running, struct view request, uint64_t now_ms);
+void running_claim_oldest(struct running *running, uint64_t now_ms);
+void running_claim_all(struct running *running, uint64_t now_ms);
+/* The one that was claimed longest ago; false when none runs. */
+bool running_oldest(const struct running *running, uint64_t *ret_seq, uint64_t *ret_claimed_ms);
+size_t running_count(const struct running *running);
+/* Appends the numbers below BELOW, as uint64_t. */
+void running_below(const struct running *running, uint64_t below, struct buffer *ret_seqs);
+
+/* ---- unknown.c ---- */
+
+/* The fields of the outcome that INTENT's get when nobody knows how it ended. */
+MUST_USE enum status unknown_fields(struct view intent, struct buffer *ret_fields);
+/* Keeps the numbers of the intents that run and are below BELOW in DIR_FD/audit.open, when they are
+ * not those in SAVED; and reads them back. */
+void unknown_save(int dir_fd, struct running *running, uint64_t below, struct buffer *saved);
+MUST_USE enum status unknown_load(int dir_fd, struct buffer *ret_seqs);
 
 /* ---- segments.c ---- */
 
@@ -176,7 +212,7 @@ MUST_USE enum status ledger_open(const struct ledger_options *options, struct le
 void ledger_close(struct ledger **ledger);
 
 /* Stages RECORD as number RET_SEQ, or finds it there already.  STATUS_CONFLICT: another intent or
- * outcome has its request id. */
+ * outcome has its request id.  STATUS_NOT_FOUND: an outcome without an intent. */
 MUST_USE enum status ledger_add(struct ledger *ledger, const struct audit_record *record,
                                 uint64_t *ret_seq);
 
@@ -186,6 +222,13 @@ MUST_USE enum status ledger_commit(struct ledger *ledger);
 /* Stages and commits a record of the daemon itself; DURATION_MS may be AUDIT_NONE. */
 MUST_USE enum status ledger_note(struct ledger *ledger, const char *action, const char *reason,
                                  uint64_t duration_ms);
+
+/* A proxy has this call in its hands. */
+void ledger_claim(struct ledger *ledger, struct view request);
+void ledger_claim_all(struct ledger *ledger);
+/* Writes `unknown` for what nobody has claimed for WAIT_MS; returns how many. */
+size_t ledger_give_up(struct ledger *ledger, uint64_t wait_ms);
+size_t ledger_running(const struct ledger *ledger);
 
 /* Signs the head; true when there is a new checkpoint. */
 bool ledger_sign(struct ledger *ledger);
@@ -215,6 +258,9 @@ struct files {
  * page may be empty and not the end. */
 MUST_USE enum status query_run(const struct files *files, const struct audit_query *query,
                                struct buffer *ret_records, uint64_t *ret_next);
+
+/* Appends the line of record SEQ, without its newline; STATUS_NOT_FOUND. */
+MUST_USE enum status query_line(const struct files *files, uint64_t seq, struct buffer *ret_line);
 
 /* ---- desk.c ---- */
 

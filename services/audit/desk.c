@@ -167,6 +167,20 @@ static void answer_query(struct open_door *open, struct channel_peer *peer, stru
     reply(desk, peer, &audit_page_schema, &page);
 }
 
+static void take_running(struct open_door *open, struct view bytes)
+{
+    struct audit_running running;
+    struct name_row row;
+    if (!(open->door->kinds & KIND(AUDIT_OUTCOME)) ||
+        proto_decode(&audit_running_schema, bytes, &running) != STATUS_OK) {
+        refuse(open->desk, open->door, "a list of calls that is malformed or not permitted");
+        return;
+    }
+    while (proto_list_next(&name_row_schema, &running.requests, &row)) {
+        ledger_claim(open->desk->ledger, row.name);
+    }
+}
+
 static void on_record(void *arg, struct channel_peer *peer, struct view bytes)
 {
     struct open_door *open = arg;
@@ -176,6 +190,9 @@ static void on_record(void *arg, struct channel_peer *peer, struct view bytes)
         return;
     case AUDIT_QUERY:
         answer_query(open, peer, bytes);
+        return;
+    case AUDIT_RUNNING:
+        take_running(open, bytes);
         return;
     default:
         refuse(open->desk, open->door, "an unknown message");
@@ -279,6 +296,7 @@ void desk_metrics(const struct desk *desk, struct buffer *text)
         {"seks_audit_commits_total", "counter", desk->commits},
         {"seks_audit_commit_failures_total", "counter", desk->failures},
         {"seks_audit_refused_total", "counter", desk->refused},
+        {"seks_audit_running", "gauge", ledger_running(desk->ledger)},
         {"seks_audit_files", "gauge", ledger_files(desk->ledger)},
         {"seks_audit_log_bytes", "gauge", ledger_size(desk->ledger)},
         {"seks_audit_seq", "gauge", ledger_head(desk->ledger)->seq},

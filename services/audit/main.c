@@ -12,13 +12,13 @@ enum { TICK_MS = 1000, SAY_HEAD_MS = 60000, STALL_MS = 2000 };
 
 static struct {
     const char *data, *keys, *listen_vault, *listen_proxy;
-    uint64_t segment_size;
+    uint64_t segment_size, outcome_wait;
     struct ledger *ledger;
     struct desk *desk;
     struct loop *loop;
     int timer;
     uint64_t ticked_ms, said_ms;
-} self = {.segment_size = 256 << 20, .timer = -1};
+} self = {.segment_size = 256 << 20, .outcome_wait = OUTCOME_WAIT_MS / 1000, .timer = -1};
 
 static const struct option options[] = {
     {"data", OPTION_TEXT, &self.data, "DIR where the log is", true},
@@ -27,6 +27,8 @@ static const struct option options[] = {
     {"listen-proxy", OPTION_TEXT, &self.listen_proxy, "ENDPOINT for the proxies", true},
     {"segment-size", OPTION_NUMBER, &self.segment_size,
      "BYTES after which a new file begins; one begins each day too", false},
+    {"outcome-wait", OPTION_NUMBER, &self.outcome_wait,
+     "SECONDS after which a call that no proxy claims is written down as unknown", false},
     {NULL, OPTION_TEXT, NULL, NULL, false},
 };
 
@@ -78,6 +80,11 @@ static void tick(void *arg)
     if (late_ms > TICK_MS + STALL_MS) {
         log_warn("stalled", "nothing was done for %llu ms", (unsigned long long)late_ms);
         (void)!ledger_note(self.ledger, "audit.stalled", "the daemon was held up", late_ms);
+        ledger_claim_all(self.ledger); /* nobody could claim anything */
+    }
+    size_t unknown = ledger_give_up(self.ledger, self.outcome_wait * 1000);
+    if (unknown > 0) {
+        log_warn("unknown", "%zu calls got no outcome", unknown);
     }
     if (ledger_sign(self.ledger)) {
         desk_tell_head(self.desk);

@@ -240,3 +240,57 @@ enum status query_run(const struct files *files, const struct audit_query *query
     *ret_next = more ? page.last_seq : 0;
     return STATUS_OK;
 }
+
+/* The file that SEQ would be in: the newest that does not begin behind it. */
+static bool file_of(const struct files *files, uint64_t seq, size_t *ret_index)
+{
+    for (size_t i = files->done->count + 1; i-- > 0;) {
+        uint64_t first = i == files->done->count ? files->first : files->done->list[i].first;
+        if (first > 0 && first <= seq) {
+            *ret_index = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum status read_line(int fd, uint64_t size, uint64_t seq, struct buffer *ret_line)
+{
+    CLEANUP(buffer_free) struct buffer room = BUFFER_EMPTY;
+    uint64_t begin, found;
+    if (!buffer_room(&room, PROBE_BYTES)) {
+        return STATUS_INTERNAL;
+    }
+    uint64_t at = offset_of(fd, size, seq, &room);
+    if (at == size || !line_after(fd, size, at, &room, &begin, &found) || found != seq) {
+        return STATUS_NOT_FOUND;
+    }
+    size_t part = size - begin < LINE_SIZE_MAX + 1 ? (size_t)(size - begin) : LINE_SIZE_MAX + 1;
+    if (!read_block(fd, begin, part, room.data)) {
+        return STATUS_INTERNAL;
+    }
+    const uint8_t *newline = memchr(room.data, '\n', part);
+    if (!newline) {
+        return STATUS_NOT_FOUND;
+    }
+    buffer_append(ret_line, room.data, (size_t)(newline - room.data));
+    return ret_line->failed ? STATUS_INTERNAL : STATUS_OK;
+}
+
+enum status query_line(const struct files *files, uint64_t seq, struct buffer *ret_line)
+{
+    size_t index;
+    if (!file_of(files, seq, &index)) {
+        return STATUS_NOT_FOUND;
+    }
+    if (index == files->done->count) {
+        return read_line(files->fd, files->size, seq, ret_line);
+    }
+    int fd = segment_open(files->dir_fd, files->done->list[index].first, "log");
+    if (fd < 0) {
+        return STATUS_INTERNAL;
+    }
+    enum status status = read_line(fd, files->done->list[index].bytes, seq, ret_line);
+    (void)close(fd); /* only read from */
+    return status;
+}

@@ -389,6 +389,15 @@ void calls_drain(void)
     calls.draining = true;
 }
 
+void calls_each(uint64_t before_ms, void (*fn)(void *arg, const char *request), void *arg)
+{
+    for (const struct call *call = calls.first; call; call = call->next) {
+        if (call->started_ms < before_ms) {
+            fn(arg, call->request);
+        }
+    }
+}
+
 size_t calls_in_flight(void)
 {
     return calls.count;

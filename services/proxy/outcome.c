@@ -13,6 +13,7 @@
 enum {
     WAITING_MAX = 10000, /* records of about 1 KiB: 10 MiB at the worst */
     RESEND_MS = 3000,
+    LONG_MS = 10000, /* calls that run longer are claimed; audit waits several times that */
 };
 
 struct outcome {
@@ -20,6 +21,7 @@ struct outcome {
     struct outcome *next;
     struct buffer record;
     uint64_t sent_ms;
+    char request[ID_SIZE_MAX + 1];
 };
 
 static struct {
@@ -51,8 +53,12 @@ static void on_record(void *arg, struct channel_peer *peer, struct view record)
         return;
     }
     /* Anything but a full disk is final: the same record would be refused again. */
-    if (status_from_wire((unsigned)ack.status) == STATUS_STORAGE_FULL) {
+    enum status status = status_from_wire((unsigned)ack.status);
+    if (status == STATUS_STORAGE_FULL) {
         return;
+    }
+    if (status != STATUS_OK) {
+        log_warn("audit", "an outcome was refused: %s", status_name(status));
     }
     for (struct outcome **at = &outcomes.first; *at; at = &(*at)->next) {
         if ((*at)->call == ack.call) {
@@ -77,9 +83,53 @@ static void send_since(uint64_t before_ms)
     }
 }
 
+/* The list that is being made; sent whenever it is full. */
+struct claims {
+    struct buffer rows;
+    struct audit_running message;
+};
+
+static void send_claims(struct claims *claims)
+{
+    CLEANUP(buffer_free) struct buffer out = BUFFER_EMPTY;
+    claims->message.requests.rows = buffer_view(&claims->rows);
+    if (claims->message.requests.count > 0 &&
+        proto_encode(&audit_running_schema, &claims->message, &out) == STATUS_OK) {
+        /* When audit is down it is told again a few seconds later. */
+        (void)!channel_send(channel_server(outcomes.audit), buffer_view(&out));
+    }
+    buffer_clear(&claims->rows);
+    claims->message.requests.count = 0;
+}
+
+static void claim(void *arg, const char *request)
+{
+    struct claims *claims = arg;
+    struct name_row row = {view_text(request)};
+    if (proto_list_add(&name_row_schema, &row, &claims->rows, &claims->message.requests) !=
+        STATUS_OK) {
+        return; /* no memory; the next tick tries again */
+    }
+    if (claims->message.requests.count == AUDIT_RUNNING_MAX) {
+        send_claims(claims);
+    }
+}
+
+static void claim_all(void)
+{
+    struct claims claims = {.rows = BUFFER_EMPTY};
+    calls_each(clock_mono_ms() - LONG_MS, claim, &claims);
+    for (const struct outcome *outcome = outcomes.first; outcome; outcome = outcome->next) {
+        claim(&claims, outcome->request);
+    }
+    send_claims(&claims);
+    buffer_free(&claims.rows);
+}
+
 static void tick(void *arg)
 {
     (void)arg;
+    claim_all();
     send_since(clock_mono_ms() - RESEND_MS);
 }
 
@@ -150,6 +200,7 @@ void outcome_record(const struct call *call, enum status status)
         return;
     }
     outcome->call = outcomes.next_call++;
+    memcpy(outcome->request, call->request, sizeof outcome->request);
     if (encode(call, status, outcome) != STATUS_OK) {
         log_error("outcome", "cannot encode the outcome of %s", call->request);
         buffer_free(&outcome->record);

@@ -43,6 +43,8 @@ void calls_close(void);
 /* Takes no new call from here on; those that run go on. */
 void calls_drain(void);
 size_t calls_in_flight(void);
+/* Calls FN with the request id of each call that began before BEFORE_MS (clock_mono_ms). */
+void calls_each(uint64_t before_ms, void (*fn)(void *arg, const char *request), void *arg);
 bool calls_ready(void);
 
 /* The answer's head, with room for what follows; HEADERS is a list of header_row. */

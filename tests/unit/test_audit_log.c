@@ -450,6 +450,108 @@ static void the_head_is_signed(void **state)
     empty_dir();
 }
 
+static enum status add_outcome(struct ledger *ledger, const char *request)
+{
+    struct audit_record record = record_of(request);
+    uint64_t seq;
+    record.kind = AUDIT_OUTCOME;
+    record.status = 200;
+    return ledger_add(ledger, &record, &seq);
+}
+
+static void every_intent_gets_one_outcome(void **state)
+{
+    (void)state;
+    struct ledger *ledger = open_ledger();
+    assert_int_equal(add_outcome(ledger, "req_a"), STATUS_NOT_FOUND); /* of nothing */
+    assert_int_equal(add(ledger, "req_a"), 1);
+    assert_int_equal(add(ledger, "req_b"), 2);
+    assert_int_equal(add(ledger, "req_c"), 3);
+    assert_int_equal(add_outcome(ledger, "req_a"), STATUS_OK);
+    assert_int_equal(ledger_commit(ledger), STATUS_OK);
+    assert_int_equal(ledger_running(ledger), 2);
+    assert_int_equal(ledger_give_up(ledger, 60000), 0); /* not yet */
+    ledger_close(&ledger);
+    ledger = open_ledger(); /* a start knows them again */
+    assert_int_equal(ledger_running(ledger), 2);
+    (void)usleep(30000);
+    ledger_claim(ledger, VIEW("req_c"));
+    assert_int_equal(ledger_give_up(ledger, 20), 1);
+    assert_int_equal(ledger_running(ledger), 1);
+    assert_true(holds("\"kind\":\"outcome\",\"action\":\"proxy.call\",\"request\":\"req_b\","
+                      "\"tenant\":\"acc_1\",\"agent\":\"agt_1\",\"token\":\"tok_1\",\"provider\":\"acme\","
+                      "\"method\":\"POST\",\"path\":\"/v1/x\",\"decision\":\"allow\",\"reason\":\"unknown\","
+                      "\"status\":null"));
+    assert_int_equal(add_outcome(ledger, "req_b"), STATUS_CONFLICT); /* too late */
+    assert_int_equal(add_outcome(ledger, "req_c"), STATUS_OK);
+    assert_int_equal(ledger_commit(ledger), STATUS_OK);
+    assert_int_equal(ledger_running(ledger), 0);
+    ledger_close(&ledger);
+    assert_int_equal(verify_chain(), 6);
+    empty_dir();
+}
+
+static void a_batch_taken_back_leaves_calls_as_they_were(void **state)
+{
+    (void)state;
+    struct rlimit old, small;
+    signal(SIGXFSZ, SIG_IGN);
+    struct ledger *ledger = open_ledger();
+    assert_int_equal(add(ledger, "req_a"), 1);
+    assert_int_equal(ledger_commit(ledger), STATUS_OK);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    small = old;
+    small.rlim_cur = ledger_size(ledger) + 100;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    assert_int_equal(add_outcome(ledger, "req_a"), STATUS_OK);
+    assert_int_equal(add(ledger, "req_b"), 3);
+    assert_int_equal(ledger_commit(ledger), STATUS_STORAGE_FULL);
+    assert_int_equal(ledger_running(ledger), 1);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    assert_int_equal(add_outcome(ledger, "req_b"), STATUS_NOT_FOUND);
+    assert_int_equal(add_outcome(ledger, "req_a"), STATUS_OK);
+    assert_int_equal(ledger_commit(ledger), STATUS_OK);
+    assert_int_equal(ledger_running(ledger), 0);
+    ledger_close(&ledger);
+    assert_int_equal(verify_chain(), 2);
+    empty_dir();
+}
+
+/* A call that began more records ago than a start reads again. */
+static void an_old_call_is_not_forgotten(void **state)
+{
+    (void)state;
+    struct ledger_options with = options();
+    struct ledger *ledger = NULL;
+    char request[16];
+    static char filler[600];
+    memset(filler, 'x', sizeof filler - 1);
+    with.segment_bytes = 8 << 20;
+    assert_int_equal(ledger_open(&with, &ledger), STATUS_OK);
+    assert_int_equal(add(ledger, "req_old"), 1);
+    for (int i = 0; i < RECENT_MAX + 5000; i++) {
+        struct audit_record record = record_of(request);
+        uint64_t seq;
+        snprintf(request, sizeof request, "r%d", i);
+        record.request = view_text(request);
+        record.kind = AUDIT_DENIED;
+        record.path = view_text(filler);
+        assert_int_equal(ledger_add(ledger, &record, &seq), STATUS_OK);
+        if (i % 1000 == 0) {
+            assert_int_equal(ledger_commit(ledger), STATUS_OK);
+        }
+    }
+    assert_int_equal(ledger_give_up(ledger, 60000), 0); /* as each second: it is kept in mind */
+    ledger_close(&ledger);
+    assert_int_equal(ledger_open(&with, &ledger), STATUS_OK);
+    assert_int_equal(ledger_running(ledger), 1);
+    (void)usleep(20000);
+    assert_int_equal(ledger_give_up(ledger, 10), 1);
+    assert_true(holds("\"request\":\"req_old\""));
+    ledger_close(&ledger);
+    empty_dir();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -460,6 +562,9 @@ int main(void)
         cmocka_unit_test(a_torn_end_is_moved_away),
         cmocka_unit_test(a_torn_first_record_and_zeroes_too),
         cmocka_unit_test(a_full_disk_takes_the_batch_back),
+        cmocka_unit_test(every_intent_gets_one_outcome),
+        cmocka_unit_test(a_batch_taken_back_leaves_calls_as_they_were),
+        cmocka_unit_test(an_old_call_is_not_forgotten),
         cmocka_unit_test(a_cut_log_is_told),
         cmocka_unit_test(damage_to_what_was_signed_stays),
         cmocka_unit_test(a_file_that_is_large_is_ended),

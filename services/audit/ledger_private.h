@@ -1,0 +1,35 @@
+/* ledger_private.h - what ledger.c and ledger_open.c share. */
+#ifndef AUDIT_LEDGER_PRIVATE_H
+#define AUDIT_LEDGER_PRIVATE_H
+
+#include "common/log.h"
+#include "services/audit/audit.h"
+
+#define LEDGER_DAY_MS (24ull * 60 * 60 * 1000)
+
+struct ledger {
+    int dir_fd;
+    int fd;
+    struct recent *recent;
+    struct running *running;
+    struct buffer saved; /* of the running, what audit.open holds */
+    struct segments segments; /* the files before this one */
+    struct checkpoints *checkpoints;
+    uint64_t segment_bytes;
+    uint64_t read_from;    /* the oldest record that was read at the start */
+    uint64_t first;        /* number of the file's first record, once there is one */
+    uint64_t day;          /* of the file's first record, since 1970 */
+    uint64_t size;         /* of the file on disk */
+    struct head committed; /* on disk */
+    struct head staged;    /* with the batch */
+    struct buffer batch;
+    struct buffer fields;
+    size_t batch_count;
+    bool dirty; /* bytes of a failed batch may be behind `size` */
+    bool failing;
+    struct log_limit limit, rotate_limit;
+};
+
+struct files ledger_files_of(const struct ledger *ledger);
+
+#endif

@@ -6,6 +6,7 @@
  */
 #include "vault.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,6 +37,8 @@ struct audit_link {
     size_t waiting, telling;
     uint64_t next_call;
     uint64_t lost;
+    uint64_t gap_began_ms;   /* 0: the log can be written */
+    uint64_t gap_refused;    /* requests, since then */
     uint64_t acked;          /* the highest number that was acknowledged */
     struct audit_mark *mark; /* borrowed; NULL for none */
 };
@@ -61,10 +64,35 @@ static void take_out(struct audit_link *link, struct wait *wait)
     }
 }
 
+/* The log could not be written for a while: that is a record too, once it can. */
+static void end_gap(struct audit_link *link)
+{
+    char text[96];
+    struct audit_record record = audit_blank(AUDIT_SYSTEM, "audit.gap", VIEW(""));
+    (void)snprintf(text, sizeof text, "the log could not be written: %llu requests refused",
+                   (unsigned long long)link->gap_refused);
+    record.reason = view_text(text);
+    record.duration_ms = clock_mono_ms() - link->gap_began_ms;
+    link->gap_began_ms = link->gap_refused = 0;
+    log_warn("audit", "%s in %llu ms", text, (unsigned long long)record.duration_ms);
+    audit_tell(link, &record);
+}
+
+static void watch_gap(struct audit_link *link, enum status status)
+{
+    if (status == STATUS_STORAGE_FULL || status == STATUS_UNAVAILABLE) {
+        if (link->gap_began_ms == 0) {
+            link->gap_began_ms = clock_mono_ms();
+        }
+        link->gap_refused++;
+    }
+}
+
 static void end_wait(struct audit_link *link, struct wait *wait, const struct audit_result *result)
 {
     take_out(link, wait);
     if (wait->done) {
+        watch_gap(link, result->status);
         wait->done(wait->arg, result);
     } else if (result->status != STATUS_OK) {
         link->lost++;
@@ -140,6 +168,9 @@ void audit_take_record(struct audit_link *link, struct view record)
     struct wait *wait = *place_of(link, call);
     if (wait) {
         end_wait(link, wait, &result);
+    }
+    if (link->gap_began_ms > 0 && result.status == STATUS_OK) {
+        end_gap(link);
     }
 }
 

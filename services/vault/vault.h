@@ -34,7 +34,7 @@ struct touches;
 struct keys;
 
 enum {
-    AUDIT_DEADLINE_MS = 2000,              /* design: a call is refused within 2 s */
+    AUDIT_DEADLINE_MS = 1800,              /* design: a call is refused within 2 s */
     SESSION_IDLE_MS = 30 * 60 * 1000,      /* design: keys, tokens, rows */
     SESSION_LIFE_MS = 12 * 60 * 60 * 1000,
     SESSION_BYTES = 32,

@@ -26,6 +26,11 @@ struct provider_header {
     const char *value;
 };
 
+struct provider_text {
+    const char *name;
+    const char *text;
+};
+
 struct provider {
     const char *name;
     const char **aliases;           /* NULL-ended, as all lists here */
@@ -47,6 +52,13 @@ struct provider {
     const char *base_url_suffix;    /* what an SDK's base_url adds after /api/<name>, or "" */
     const char *example;            /* one line of code or a command, for the page; holds {base_url}
                                      * and {token} where those go */
+    /* The same two places stand in all texts here; test_path has none. */
+    const struct provider_text *env; /* environment variables that the SDKs and tools read */
+    size_t env_count;
+    const struct provider_text *snippets; /* named by language or tool; lines end with \n */
+    size_t snippet_count;
+    const char *test_path;          /* path and query after the base URL of a GET that changes
+                                     * nothing and shows that the key works, or "" */
 };
 
 struct providers;

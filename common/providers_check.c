@@ -124,6 +124,15 @@ static bool good_text(const json_t *value)
     return text && strlen(text) <= 1024 && printable(text);
 }
 
+/* "/path" or "/path?query" of a request target, RFC 9112 section 3.2.1. */
+static bool good_target(const json_t *value)
+{
+    const char *text = text_of(value);
+    return text && (*text == '\0' || *text == '/') && strlen(text) <= 1024 &&
+           strspn(text, "/?&=-._~%:@!$'()*+,;0123456789abcdefghijklmnopqrstuvwxyz"
+                        "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == strlen(text);
+}
+
 static bool good_file(const json_t *value)
 {
     const char *text = text_of(value);
@@ -219,6 +228,57 @@ static bool good_headers(const json_t *value)
         bool good = key && good_header_name(key) && good_header_value(text);
         json_decref(key);
         if (!good) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A name of POSIX: letters, digits and `_`, no digit first. */
+static bool good_variable(const char *name)
+{
+    return !isdigit((unsigned char)*name) && strlen(name) <= 128 && all_of(name, "_");
+}
+
+static bool good_env(const json_t *value)
+{
+    const char *name;
+    json_t *text;
+    if (!json_is_object(value) || json_object_size(value) > 64) {
+        return false;
+    }
+    json_object_foreach((json_t *)value, name, text)
+    {
+        if (!good_variable(name) || !good_text(text)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Printable lines; \n is the one control character. */
+static bool good_lines(const char *text)
+{
+    for (; *text; text++) {
+        if (*text != '\n' && ((unsigned char)*text < 0x20 || (unsigned char)*text > 0x7E)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool good_snippets(const json_t *value)
+{
+    const char *name;
+    json_t *text;
+    if (!json_is_object(value) || json_object_size(value) > 16) {
+        return false;
+    }
+    json_object_foreach((json_t *)value, name, text)
+    {
+        const char *lines = text_of(text);
+        if (!*name || strlen(name) > 32 || !printable(name) || !lines || strlen(lines) > 4096 ||
+            !good_lines(lines)) {
             return false;
         }
     }
@@ -344,6 +404,11 @@ static const struct rule {
     {"allow_insecure", good_flag, false, "must be true or false"},
     {"base_url_suffix", good_suffix, false, "must be empty, or begin with / and not end with it"},
     {"example", good_text, false, "must be one line of at most 1024 ASCII characters"},
+    {"env", good_env, false,
+     "must be an object of at most 64 environment variables and their values (ASCII, one line)"},
+    {"snippets", good_snippets, false,
+     "must be an object of at most 16 names and texts (ASCII, at most 4096 characters)"},
+    {"test_path", good_target, false, "must be a path with or without a query, beginning with /"},
 };
 enum { RULE_COUNT = sizeof rules / sizeof rules[0] };
 

@@ -17,6 +17,8 @@ enum {
     IDLE_MS = 600000,
 };
 
+#define VARIABLE "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_"
+
 /* config/providers.json, embedded by cmake/embed.cmake. */
 extern const unsigned char providers_builtin[];
 extern const size_t providers_builtin_size;
@@ -75,24 +77,42 @@ static json_t *row_named(json_t *rows, const char *name)
     return NULL;
 }
 
-/* A row without `auth` sends a bearer credential, one without `secrets` needs NAME_API_KEY. */
+/* What is called after the provider: "my-llm" and "_API_KEY" make MY_LLM_API_KEY.  RET has room for
+ * 64; a name has at most 32 bytes. */
+static void named_after(const char *name, const char *end, char *ret)
+{
+    (void)snprintf(ret, 64, "%s%s", name, end);
+    for (char *c = ret; *c; c++) {
+        *c = *c == '-' ? '_' : (char)toupper((unsigned char)*c);
+    }
+}
+
+static enum status add_field(json_t *row, const char *field, json_t *value)
+{
+    return json_object_set_new(row, field, value) == 0 ? STATUS_OK : STATUS_INTERNAL;
+}
+
+/* A row without `auth` sends a bearer credential, one without `secrets` needs NAME_API_KEY, and
+ * without `env` its agents find the token under that name and the address as NAME_BASE_URL. */
 static enum status add_defaults(json_t *row)
 {
     const char *name = json_string_value(json_object_get(row, "name"));
-    char secret[64];
-    if (!json_object_get(row, "auth") &&
-        json_object_set_new(row, "auth", json_pack("[{ss}]", "type", "bearer")) != 0) {
-        return STATUS_INTERNAL;
+    char key[64], url[64];
+    enum status status = STATUS_OK;
+    named_after(name, "_API_KEY", key);
+    named_after(name, "_BASE_URL", url);
+    if (!json_object_get(row, "auth")) {
+        status = add_field(row, "auth", json_pack("[{ss}]", "type", "bearer"));
     }
-    if (json_object_get(row, "secrets")) {
-        return STATUS_OK;
+    if (status == STATUS_OK && !json_object_get(row, "secrets")) {
+        status = add_field(row, "secrets", json_pack("[s]", key));
     }
-    (void)snprintf(secret, sizeof secret, "%s_API_KEY", name); /* a name has at most 32 bytes */
-    for (char *c = secret; *c; c++) {
-        *c = *c == '-' ? '_' : (char)toupper((unsigned char)*c);
+    const char *secret = json_string_value(json_array_get(json_object_get(row, "secrets"), 0));
+    if (status == STATUS_OK && !json_object_get(row, "env") && !isdigit((unsigned char)*name)) {
+        secret = secret && strspn(secret, VARIABLE) == strlen(secret) ? secret : key;
+        status = add_field(row, "env", json_pack("{ssss}", secret, "{token}", url, "{base_url}"));
     }
-    return json_object_set_new(row, "secrets", json_pack("[s]", secret)) == 0 ? STATUS_OK
-                                                                               : STATUS_INTERNAL;
+    return status;
 }
 
 /* Lays the rows of OVER on TABLE: a known name overrides, a new one is added. */
@@ -198,6 +218,26 @@ static enum status build_headers(json_t *headers, struct provider *ret_row)
     return STATUS_OK;
 }
 
+/* The members of OBJECT in their order; one that is null or missing has none. */
+static enum status new_texts(json_t *object, const struct provider_text **ret_texts,
+                             size_t *ret_count)
+{
+    struct provider_text *texts = calloc(json_object_size(object) + 1, sizeof *texts);
+    const char *name;
+    json_t *text;
+    size_t count = 0;
+    if (!texts) {
+        return STATUS_INTERNAL;
+    }
+    json_object_foreach(object, name, text)
+    {
+        texts[count++] = (struct provider_text){name, json_string_value(text)};
+    }
+    *ret_texts = texts;
+    *ret_count = count;
+    return STATUS_OK;
+}
+
 static uint32_t timeout_in(const json_t *row, const char *name, uint32_t standard)
 {
     const json_t *value = json_object_get(json_object_get(row, "timeouts_ms"), name);
@@ -218,6 +258,7 @@ static enum status build_row(json_t *row, struct provider *ret_row)
     ret_row->allow_insecure = json_is_true(json_object_get(row, "allow_insecure"));
     ret_row->base_url_suffix = text_or_empty(text_in(row, "base_url_suffix"));
     ret_row->example = text_or_empty(text_in(row, "example"));
+    ret_row->test_path = text_or_empty(text_in(row, "test_path"));
     ret_row->connect_ms = timeout_in(row, "connect", CONNECT_MS);
     ret_row->first_byte_ms = timeout_in(row, "first_byte", FIRST_BYTE_MS);
     ret_row->idle_ms = timeout_in(row, "idle", IDLE_MS);
@@ -228,6 +269,9 @@ static enum status build_row(json_t *row, struct provider *ret_row)
         new_list(json_object_get(row, "rewrite_headers"), &ret_row->rewrite_headers) !=
             STATUS_OK ||
         build_headers(json_object_get(row, "default_headers"), ret_row) != STATUS_OK ||
+        new_texts(json_object_get(row, "env"), &ret_row->env, &ret_row->env_count) != STATUS_OK ||
+        new_texts(json_object_get(row, "snippets"), &ret_row->snippets,
+                  &ret_row->snippet_count) != STATUS_OK ||
         build_deny(json_object_get(row, "deny"), ret_row) != STATUS_OK) {
         return STATUS_INTERNAL;
     }
@@ -326,6 +370,8 @@ static void row_free(struct provider *row)
     free((void *)row->auth);
     free((void *)row->deny);
     free((void *)row->default_headers);
+    free((void *)row->env);
+    free((void *)row->snippets);
     free(row->aliases);
     free(row->secrets);
     free(row->optional_secrets);

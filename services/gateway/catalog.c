@@ -31,6 +31,20 @@ static void append_list(struct buffer *json, const char *name, const char **list
     buffer_append_text(json, "]");
 }
 
+/* As they stand in the table: whoever shows them has the token. */
+static void append_texts(struct buffer *json, const char *name, const struct provider_text *texts,
+                         size_t count)
+{
+    buffer_printf(json, ",\"%s\":{", name);
+    for (size_t i = 0; i < count; i++) {
+        buffer_append_text(json, i ? "," : "");
+        json_append_utf8(json, view_text(texts[i].name));
+        buffer_append_byte(json, ':');
+        json_append_utf8(json, view_text(texts[i].text));
+    }
+    buffer_append_text(json, "}");
+}
+
 static void base_url(const struct provider *provider, char *url, size_t size)
 {
     snprintf(url, size, "%s/api/%s%s", config.public_url, provider->name,
@@ -70,10 +84,15 @@ void catalog_write(struct buffer *json)
         json_append_utf8(json, view_text(provider->name));
         append_list(json, "aliases", provider->aliases);
         append_list(json, "secrets", provider->secrets);
+        append_list(json, "optional_secrets", provider->optional_secrets);
         buffer_append_text(json, ",\"base_url\":");
         json_append_utf8(json, view_text(url));
         buffer_append_text(json, ",\"example\":");
         append_example(json, provider);
+        append_texts(json, "env", provider->env, provider->env_count);
+        append_texts(json, "snippets", provider->snippets, provider->snippet_count);
+        buffer_append_text(json, ",\"test_path\":");
+        json_append_utf8(json, view_text(provider->test_path));
         buffer_append_text(json, "}");
     }
     buffer_append_text(json, "]}");

@@ -222,6 +222,12 @@ def test_providers(broker):
     assert listed["ok"] and set(standin.KEYS) <= set(by_name)
     assert by_name["anthropic"]["aliases"] == ["claude"] and by_name["openai"]["secrets"] == ["OPENAI_API_KEY"]
     assert by_name["openai"]["base_url"] == broker.url + "/api/openai"
+    assert by_name["openai"]["env"]["OPENAI_BASE_URL"] == "{base_url}"
+    assert by_name["aws"]["optional_secrets"] == ["AWS_SESSION_TOKEN"]
+    for row in by_name.values():
+        texts = [row["env"][row["secrets"][0]], *row["snippets"].values()]
+        assert len(texts) >= 4 and all("{token}" in text for text in texts), row["name"]
+        assert row["test_path"].startswith("/")
 
 
 def test_audit_pages(account, agent):

@@ -64,6 +64,12 @@ static void the_eight_are_there(void **state)
         assert_int_equal(row->connect_ms, 10000);
         assert_int_equal(row->idle_ms, 600000);
         assert_true(strlen(row->example) > 0);
+        assert_true(row->test_path[0] == '/');
+        assert_true(row->env_count >= 2);
+        assert_string_equal(row->env[0].name, row->secrets[0]);
+        assert_string_equal(row->env[0].text, "{token}");
+        assert_true(row->snippet_count >= 3);
+        assert_string_equal(row->snippets[0].name, "Python");
     }
     assert_null(providers_at(table, 8));
     assert_ptr_equal(find(table, "claude"), find(table, "anthropic"));
@@ -93,6 +99,12 @@ static void a_row_overrides_just_its_fields(void **state)
     assert_int_equal(openai->connect_ms, 10000);
     const struct provider *acme = find(table, "acme-2");
     assert_string_equal(acme->secrets[0], "ACME_2_API_KEY");
+    assert_int_equal(acme->env_count, 2);
+    assert_string_equal(acme->env[0].name, "ACME_2_API_KEY");
+    assert_string_equal(acme->env[1].name, "ACME_2_BASE_URL");
+    assert_string_equal(acme->env[1].text, "{base_url}");
+    assert_int_equal(acme->snippet_count, 0);
+    assert_string_equal(acme->test_path, "");
     assert_int_equal(acme->auth[0].type, AUTH_BEARER);
     assert_null(acme->path_prefix);
     assert_int_equal(providers_count(table), 9);
@@ -196,6 +208,12 @@ static void what_is_malformed_is_named(void **state)
         {"{\"providers\":[{\"name\":\"openai\",\"timeouts_ms\":{\"connect\":0}}]}", "'timeouts_ms'"},
         {"{\"providers\":[{\"name\":\"openai\",\"timeouts_ms\":{\"all\":1}}]}", "'timeouts_ms'"},
         {"{\"providers\":[{\"name\":\"openai\",\"allow_insecure\":1}]}", "'allow_insecure'"},
+        {"{\"providers\":[{\"name\":\"openai\",\"env\":{\"A B\":\"x\"}}]}", "'env'"},
+        {"{\"providers\":[{\"name\":\"openai\",\"env\":{\"1A\":\"x\"}}]}", "'env'"},
+        {"{\"providers\":[{\"name\":\"openai\",\"env\":{\"A\":\"x\\ny\"}}]}", "'env'"},
+        {"{\"providers\":[{\"name\":\"openai\",\"snippets\":{\"Go\":\"a\\rb\"}}]}", "'snippets'"},
+        {"{\"providers\":[{\"name\":\"openai\",\"test_path\":\"models\"}]}", "'test_path'"},
+        {"{\"providers\":[{\"name\":\"openai\",\"test_path\":\"/a b\"}]}", "'test_path'"},
         {"{\"providers\":[{\"name\":\"openai\"},{\"name\":\"openai\"}]}", "twice"},
         {"{\"providers\":[{\"name\":\"claude\",\"origin\":\"https://a\"}]}", "'claude' is taken"},
         {"{\"providers\":[{\"name\":\"openai\",\"aliases\":[\"claude\"]}]}", "'claude' is taken"},

@@ -212,8 +212,12 @@ static bool receive(struct channel *channel)
 static void on_readable(void *arg)
 {
     struct channel *channel = arg;
-    for (int i = 0; i < FRAMES_PER_TURN && receive(channel); i++) {
+    for (int i = 0; i < FRAMES_PER_TURN; i++) {
+        if (!receive(channel)) {
+            return;
+        }
     }
+    loop_soon(channel->loop, channel->socket);
 }
 
 /* ---- heartbeats ---- */

@@ -33,6 +33,7 @@ int channel_send_frame(struct channel_peer *peer, struct view records)
 {
     struct channel *channel = peer->channel;
     zmq_msg_t frame;
+    loop_soon(channel->loop, channel->socket);
     if (channel->listening) {
         uint8_t identity[IDENTITY_BYTES] = {'S'};
         memcpy(identity + 1, peer->instance, CHANNEL_INSTANCE_BYTES);

@@ -2,8 +2,9 @@
  * restrict, loop, close. */
 #include "common/daemon.h"
 
-#include <czmq.h>
+#include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -138,7 +139,6 @@ static enum status open_signals(void)
     if (sigprocmask(SIG_BLOCK, &set, NULL) != 0) {
         return STATUS_INTERNAL;
     }
-    zsys_handler_set(NULL); /* CZMQ would install its own */
     self.signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     self.loop = loop_new();
     if (self.signal_fd < 0 || !self.loop) {
@@ -155,7 +155,6 @@ static void close_all(void)
     if (self.signal_fd >= 0) {
         close(self.signal_fd);
     }
-    zsys_shutdown();
 }
 
 static enum status open_all(void)

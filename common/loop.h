@@ -1,8 +1,8 @@
-/* loop.h - the daemon's one event loop (CZMQ's zloop), with work that is done once a turn.
+/* loop.h - the daemon's one event loop (epoll), with work that is done once a turn.
  *
- * Each library's descriptors are given as one nested epoll descriptor.  After every handler the
- * turn-end functions run in the order in which they were added: this is where output that has
- * gathered is sent, one message per destination and not one per record. */
+ * Each library's descriptors are given as one nested epoll descriptor.  When all that was ready has
+ * been handled the turn-end functions run in the order in which they were added: this is where
+ * output that has gathered is sent, one message per destination and not one per record. */
 #ifndef COMMON_LOOP_H
 #define COMMON_LOOP_H
 
@@ -20,8 +20,11 @@ void loop_free(struct loop **loop);
 MUST_USE enum status loop_watch(struct loop *loop, int fd, loop_fn *fn, void *arg);
 void loop_unwatch(struct loop *loop, int fd);
 
-/* The same for a ZeroMQ socket (zsock_t or void * of libzmq). */
+/* The same for a ZeroMQ socket: FN receives until EAGAIN, or calls loop_soon() when it stops before
+ * that; whoever sends on the socket calls loop_soon() too. */
 MUST_USE enum status loop_watch_zmq(struct loop *loop, void *socket, loop_fn *fn, void *arg);
+/* Has the handler of SOCKET run again before the loop sleeps. */
+void loop_soon(struct loop *loop, void *socket);
 void loop_unwatch_zmq(struct loop *loop, void *socket);
 
 /* Calls FN every EVERY_MS until loop_unevery(); returns its id, or -1 for want of memory. */
@@ -31,7 +34,7 @@ void loop_unevery(struct loop *loop, int id);
 /* Calls FN once after DELAY_MS; returns its id, good for loop_unevery(), or -1. */
 int loop_once(struct loop *loop, uint32_t delay_ms, loop_fn *fn, void *arg);
 
-/* Calls FN at the end of each turn in which something ran. */
+/* Calls FN at the end of each turn in which something ran; it may run more than once a turn. */
 MUST_USE enum status loop_turn_end(struct loop *loop, loop_fn *fn, void *arg);
 void loop_unturn_end(struct loop *loop, loop_fn *fn, void *arg);
 

@@ -1,6 +1,8 @@
 /* test_channel.c - two ends of a channel in one loop: records, order, restart, strangers, garbage. */
 #include "tests/unit/unit.h"
 
+#include <arpa/inet.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zmq.h>
@@ -68,6 +70,20 @@ static void on_down(void *arg, struct channel_peer *peer)
 
 static const struct channel_events echo_events = {on_echo, NULL, on_down};
 static const struct channel_events client_events = {on_record, on_up, on_down};
+
+/* "tcp://127.0.0.1:PORT" with a port that nothing listens on now. */
+static const char *free_endpoint(void)
+{
+    static char endpoint[64];
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, size), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
+    close(fd);
+    snprintf(endpoint, sizeof endpoint, "tcp://127.0.0.1:%u", ntohs(address.sin_port));
+    return endpoint;
+}
 
 static void make_keys(const char *name)
 {
@@ -144,7 +160,7 @@ static void test_curve(void **state)
 {
     (void)state;
     make_keys("both");
-    exchange("tcp://127.0.0.1:39611", "both");
+    exchange(free_endpoint(), "both");
 }
 
 /* Knows the server's public key but is not on the list; then garbage of every size on ipc. */
@@ -182,16 +198,15 @@ static void test_unlisted_key(void **state)
 {
     struct end server = {.loop = loop_new()}, client = {.loop = server.loop};
     struct channel *listening = NULL, *connecting = NULL;
+    const char *endpoint = free_endpoint();
     (void)state;
     make_keys("server");
     make_keys("friend");
     assert_int_equal(channel_keys(dir, "server"), STATUS_OK);
     uint64_t before = channel_refused();
-    assert_int_equal(channel_listen(server.loop, "tcp://127.0.0.1:39612", "friend", &echo_events,
-                                    &server, &listening),
+    assert_int_equal(channel_listen(server.loop, endpoint, "friend", &echo_events, &server, &listening),
                      STATUS_OK);
-    assert_int_equal(channel_connect(client.loop, "tcp://127.0.0.1:39612", "server",
-                                     &client_events, &client, &connecting),
+    assert_int_equal(channel_connect(client.loop, endpoint, "server", &client_events, &client, &connecting),
                      STATUS_OK);
     run_ms(&client, 600);
     assert_int_equal(client.ups, 0);

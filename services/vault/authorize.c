@@ -160,8 +160,13 @@ static enum status read_secret(struct decision *decision, const char *name,
     struct vault *vault = decision->vault;
     enum status status =
         secret_row_by_name(vault->store, decision->tenant, view_text(name), &row, &blob);
-    return status == STATUS_OK ? open_secret(vault->keys, &row, buffer_view(&blob), ret_value)
-                               : status;
+    if (status == STATUS_OK) {
+        status = open_secret(vault->keys, &row, buffer_view(&blob), ret_value);
+    }
+    if (status == STATUS_OK) {
+        touch(vault->touches, TOUCH_SECRET, view_text(row.id), clock_wall_ms());
+    }
+    return status;
 }
 
 static enum status needed_secret(struct decision *decision, size_t index,

@@ -110,6 +110,7 @@ static void secret_json(struct buffer *json, const char *key, const struct secre
     json_number(json, "version", row->version);
     json_time(json, "created_at", row->created_ms);
     json_time(json, "updated_at", row->updated_ms);
+    json_time(json, "last_used_at", row->used_ms);
     json_end(json, '}');
 }
 
@@ -215,6 +216,8 @@ enum status check_agent_secret_get(struct ask *ask)
                           "this agent has no direct access to %s", ask->note);
     }
     memcpy(ask->note_provider, row.provider, sizeof ask->note_provider);
+    /* Here and not in apply: writing the times begins a transaction of its own. */
+    touch(ask->vault->touches, TOUCH_SECRET, view_text(row.id), clock_wall_ms());
     return status;
 }
 

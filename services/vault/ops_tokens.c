@@ -42,6 +42,11 @@ static void token_json(struct buffer *json, const char *key, const struct token 
     json_text(json, "id", view_text(token->id));
     json_text(json, "provider", view_text(token->provider));
     json_text(json, "agent", view_text(token->agent));
+    if (token->secret[0]) {
+        json_text(json, "secret", view_text(token->secret));
+    } else {
+        json_raw(json, "secret", VIEW("null"));
+    }
     json_text(json, "last4", view_text(token->last4));
     json_time(json, "created_at", token->created_ms);
     json_time(json, "expires_at", token->expires_ms);

@@ -3,7 +3,7 @@
 #include "store.h"
 
 #define SECRET_SELECT \
-    "SELECT id, account, name, provider, version, data_key, created_ms, updated_ms, blob" \
+    "SELECT id, account, name, provider, version, data_key, created_ms, updated_ms, used_ms, blob" \
     " FROM secrets "
 
 static void secret_columns(struct query *query, struct secret_row *ret)
@@ -16,6 +16,7 @@ static void secret_columns(struct query *query, struct secret_row *ret)
     query_get_text(query, ret->data_key, sizeof ret->data_key);
     ret->created_ms = query_get_number(query);
     ret->updated_ms = query_get_number(query);
+    ret->used_ms = query_get_number(query);
 }
 
 enum status secret_row_insert(struct store *store, const struct secret_row *row,

@@ -50,6 +50,7 @@ static const char *const migrations[] = {
     " ON DELETE CASCADE, name TEXT NOT NULL, provider TEXT NOT NULL, version INTEGER NOT NULL,"
     " data_key TEXT NOT NULL, blob BLOB NOT NULL, created_ms INTEGER NOT NULL,"
     " updated_ms INTEGER NOT NULL, UNIQUE (account, name)) STRICT;",
+    "ALTER TABLE secrets ADD COLUMN used_ms INTEGER NOT NULL DEFAULT 0",
 };
 enum { VERSION = sizeof migrations / sizeof migrations[0] };
 

@@ -135,7 +135,7 @@ struct secret_row {
     char provider[PROVIDER_MAX + 1];
     uint64_t version;
     row_id data_key;
-    uint64_t created_ms, updated_ms;
+    uint64_t created_ms, updated_ms, used_ms; /* used_ms: 0 for never; written by touch.c alone */
 };
 
 /* ---- rows_account.c ---- */

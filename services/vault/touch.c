@@ -1,4 +1,4 @@
-/* touch.c - when sessions, keys, agents and tokens were last used.
+/* touch.c - when sessions, keys, agents, tokens and secrets were last used.
  *
  * Kept in memory and written every few seconds in one transaction: a use must not cost a commit.
  * What a crash loses is seconds of a display, nothing that decides.
@@ -50,6 +50,7 @@ static enum status write_slot(struct store *store, const struct slot *slot)
         [TOUCH_KEY] = "UPDATE account_keys SET used_ms = ? WHERE id = ?",
         [TOUCH_AGENT] = "UPDATE agents SET seen_ms = ? WHERE id = ?",
         [TOUCH_TOKEN] = "UPDATE tokens SET used_ms = ? WHERE id = ?",
+        [TOUCH_SECRET] = "UPDATE secrets SET used_ms = ? WHERE id = ?",
     };
     CLEANUP(query_end) struct query query = query_new(store, updates[slot->kind]);
     struct view id = view_of(slot->id, slot->id_size);

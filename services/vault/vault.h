@@ -195,7 +195,7 @@ uint64_t audit_mark_rewound(const struct audit_mark *mark);
 
 /* ---- touch.c ---- */
 
-enum touch_kind { TOUCH_SESSION, TOUCH_KEY, TOUCH_AGENT, TOUCH_TOKEN };
+enum touch_kind { TOUCH_SESSION, TOUCH_KEY, TOUCH_AGENT, TOUCH_TOKEN, TOUCH_SECRET };
 struct touches *touches_new(struct store *store);
 void touches_free(struct touches **touches); /* writes what is left */
 void touch(struct touches *touches, enum touch_kind kind, struct view id, uint64_t now_ms);

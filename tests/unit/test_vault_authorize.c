@@ -119,6 +119,35 @@ static void a_good_token_gets_the_key(void **state)
     open_grant(world, grant, "/v1/models", &content, &list);
 }
 
+/* How many of the account's secrets were ever used. */
+static size_t used_secrets(struct scene *scene)
+{
+    size_t count = 0;
+    touches_write(scene->world.vault.touches);
+    struct vault_answer answer =
+        ask(&scene->world, (struct vault_ask){.op = VAULT_OP_SECRET_LIST,
+                                              .credential = view_text(scene->key)});
+    static const char mark[] = "\"last_used_at\":\"";
+    const uint8_t *at = answer.json.data, *end = at + answer.json.size;
+    while ((at = memmem(at, (size_t)(end - at), mark, sizeof mark - 1))) {
+        at++;
+        count++;
+    }
+    return count;
+}
+
+static void a_secret_tells_its_last_use(void **state)
+{
+    struct scene *scene = *state;
+    assert_int_equal(used_secrets(scene), 0);
+    assert_int_equal(granted(authorize(&scene->world, scene->value, "openai", "/v1/models")),
+                     STATUS_OK);
+    assert_int_equal(used_secrets(scene), 1);
+    assert_int_equal(granted(authorize(&scene->world, scene->value, "aws", "/s3/eu-west-1/b")),
+                     STATUS_UNAUTHENTICATED);
+    assert_int_equal(used_secrets(scene), 1);
+}
+
 static void refusals_look_alike(void **state)
 {
     struct scene *scene = *state;
@@ -250,6 +279,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_good_token_gets_the_key, set_up, tear_down),
         cmocka_unit_test_setup_teardown(refusals_look_alike, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_dead_agent_ends_its_tokens, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_secret_tells_its_last_use, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_missing_secret_is_named, set_up, tear_down),
         cmocka_unit_test_setup_teardown(aws_gets_a_derived_key_only, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_grant_before_its_intent, set_up, tear_down),

@@ -52,7 +52,7 @@ static void a_moved_blob_does_not_open(void **state)
     struct open_store *it = *state;
     CLEANUP(buffer_free) struct buffer blob = BUFFER_EMPTY;
     CLEANUP(secret_free) struct secret *value = NULL;
-    struct secret_row row = {"sec_1", "acc_1", "KEY", "", 1, "", 1, 1};
+    struct secret_row row = {"sec_1", "acc_1", "KEY", "", 1, "", 1, 1, 0};
     assert_int_equal(seal_secret(it->keys, &row, VIEW("hunter2"), &blob), STATUS_OK);
     assert_int_equal(blob.data[0], 1);
     assert_int_equal(blob.data[1], 1);
@@ -154,6 +154,17 @@ static void an_account_takes_all_with_it(void **state)
     assert_int_equal(account_delete(it->store, "acc_1"), STATUS_NOT_FOUND);
 }
 
+static int user_version(struct open_store *it)
+{
+    sqlite3_stmt *statement = NULL;
+    assert_int_equal(sqlite3_prepare_v2(it->store->db, "PRAGMA user_version", -1, &statement, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+    int version = sqlite3_column_int(statement, 0);
+    sqlite3_finalize(statement);
+    return version;
+}
+
 static void it_opens_again_and_rolls_back(void **state)
 {
     struct open_store *it = *state;
@@ -165,13 +176,15 @@ static void it_opens_again_and_rolls_back(void **state)
     close_all(it);
     open_all(it);
     assert_int_equal(account_by_email(it->store, "a@b.c", &account), STATUS_OK);
+    char restore[64];
+    (void)snprintf(restore, sizeof restore, "PRAGMA user_version = %d", user_version(it));
     sql(it, "PRAGMA user_version = 99");
     close_all(it);
     assert_int_equal(store_open(it->path, &it->store), STATUS_INVALID);
     it->store = NULL;
     sqlite3 *db;
     assert_int_equal(sqlite3_open(it->path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 1", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, restore, NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(db);
     open_all(it);
 }

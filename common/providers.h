@@ -33,6 +33,7 @@ struct provider_text {
 
 struct provider {
     const char *name;
+    const char *title;              /* as people write it; the name when the row has none */
     const char **aliases;           /* NULL-ended, as all lists here */
     const char *origin;             /* "https://api.example.com", no trailing slash; sigv4: template
                                      * with {service} and {region} */

@@ -124,6 +124,12 @@ static bool good_text(const json_t *value)
     return text && strlen(text) <= 1024 && printable(text);
 }
 
+static bool good_title(const json_t *value)
+{
+    const char *text = text_of(value);
+    return text && *text && strlen(text) <= 64 && printable(text);
+}
+
 /* "/path" or "/path?query" of a request target, RFC 9112 section 3.2.1. */
 static bool good_target(const json_t *value)
 {
@@ -403,6 +409,7 @@ static const struct rule {
     {"ca_file", good_file, false, "must be the name of a file"},
     {"allow_insecure", good_flag, false, "must be true or false"},
     {"base_url_suffix", good_suffix, false, "must be empty, or begin with / and not end with it"},
+    {"title", good_title, false, "must be 1 to 64 ASCII characters"},
     {"example", good_text, false, "must be one line of at most 1024 ASCII characters"},
     {"env", good_env, false,
      "must be an object of at most 64 environment variables and their values (ASCII, one line)"},

@@ -252,6 +252,7 @@ static const char *text_or_empty(const char *text)
 static enum status build_row(json_t *row, struct provider *ret_row)
 {
     ret_row->name = text_in(row, "name");
+    ret_row->title = text_in(row, "title") ? text_in(row, "title") : ret_row->name;
     ret_row->origin = text_in(row, "origin");
     ret_row->path_prefix = text_in(row, "path_prefix");
     ret_row->ca_file = text_in(row, "ca_file");

@@ -82,6 +82,8 @@ void catalog_write(struct buffer *json)
         base_url(provider, url, sizeof url);
         buffer_append_text(json, i ? ",{\"name\":" : "{\"name\":");
         json_append_utf8(json, view_text(provider->name));
+        buffer_append_text(json, ",\"title\":");
+        json_append_utf8(json, view_text(provider->title));
         append_list(json, "aliases", provider->aliases);
         append_list(json, "secrets", provider->secrets);
         append_list(json, "optional_secrets", provider->optional_secrets);

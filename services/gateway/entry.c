@@ -164,8 +164,12 @@ static enum MHD_Result begin_passthrough(struct visit *visit)
 
 static enum MHD_Result answer_page(struct visit *visit, const struct page_file *file)
 {
+    bool known = page_is_known(file, visit_header(visit, "If-None-Match"));
+    bool gzip = !known && page_takes_gzip(visit_header(visit, "Accept-Encoding"));
+    const uint8_t *data = gzip ? file->gzip : file->data;
+    size_t size = known ? 0 : gzip ? file->gzip_size : file->size;
     struct MHD_Response *response = MHD_create_response_from_buffer(
-        file->size, (void *)(uintptr_t)file->data, MHD_RESPMEM_PERSISTENT);
+        size, (void *)(uintptr_t)data, MHD_RESPMEM_PERSISTENT);
     if (!response) {
         return MHD_NO;
     }
@@ -173,8 +177,12 @@ static enum MHD_Result answer_page(struct visit *visit, const struct page_file *
         MHD_add_response_header(response, header->name, header->value);
     }
     MHD_add_response_header(response, "Content-Type", file->type);
+    MHD_add_response_header(response, "ETag", file->etag);
+    if (gzip) {
+        MHD_add_response_header(response, "Content-Encoding", "gzip");
+    }
     answer_headers(visit, response);
-    enum MHD_Result result = MHD_queue_response(visit->connection, 200, response);
+    enum MHD_Result result = MHD_queue_response(visit->connection, known ? 304 : 200, response);
     MHD_destroy_response(response);
     visit->answered = true;
     return result;

@@ -4,8 +4,7 @@
  * them.  Knows nothing of a session: the page asks the /v1 calls like any other client. */
 #include "services/gateway/page.h"
 
-extern const unsigned char page_index_html[], page_app_js[], page_style_css[];
-extern const size_t page_index_html_size, page_app_js_size, page_style_css_size;
+#include <string.h>
 
 /* Everything from this origin alone, nothing inline, no frame around it, forms go nowhere (the
  * script sends them); data: is the empty icon. */
@@ -15,27 +14,32 @@ const struct page_header page_headers[] = {
      "form-action 'none'; frame-ancestors 'none'"},
     {"X-Content-Type-Options", "nosniff"},
     {"Referrer-Policy", "no-referrer"},
-    {"Cache-Control", "no-cache"},
+    {"Cache-Control", "no-cache"}, /* kept, but asked for again: the entity tag answers with 304 */
+    {"Vary", "Accept-Encoding"},
     {NULL, NULL},
 };
 
-enum { PAGE_FILES = 3 };
-
-/* The sizes are another object's, so the table cannot be constant at compile time. */
 const struct page_file *page_find(struct view path)
 {
-    static struct page_file files[PAGE_FILES] = {
-        {"/", "text/html; charset=utf-8", page_index_html, 0},
-        {"/assets/app.js", "text/javascript; charset=utf-8", page_app_js, 0},
-        {"/assets/style.css", "text/css; charset=utf-8", page_style_css, 0},
-    };
-    const size_t sizes[PAGE_FILES] = {page_index_html_size, page_app_js_size, page_style_css_size};
-
-    for (size_t i = 0; i < PAGE_FILES; i++) {
-        if (view_is(path, files[i].path)) {
-            files[i].size = sizes[i];
-            return &files[i];
+    for (const struct page_file *file = page_files; file->path; file++) {
+        if (view_is(path, file->path)) {
+            return file;
         }
     }
     return NULL;
+}
+
+static bool holds(struct view text, const char *part)
+{
+    return text.size > 0 && memmem(text.data, text.size, part, strlen(part)) != NULL;
+}
+
+bool page_is_known(const struct page_file *file, struct view if_none_match)
+{
+    return holds(if_none_match, file->etag);
+}
+
+bool page_takes_gzip(struct view accept_encoding)
+{
+    return holds(accept_encoding, "gzip") && !holds(accept_encoding, "gzip;q=0");
 }

@@ -99,6 +99,8 @@ static void a_row_overrides_just_its_fields(void **state)
     assert_int_equal(openai->connect_ms, 10000);
     const struct provider *acme = find(table, "acme-2");
     assert_string_equal(acme->secrets[0], "ACME_2_API_KEY");
+    assert_string_equal(acme->title, "acme-2");
+    assert_string_equal(find(table, "openai")->title, "OpenAI");
     assert_int_equal(acme->env_count, 2);
     assert_string_equal(acme->env[0].name, "ACME_2_API_KEY");
     assert_string_equal(acme->env[1].name, "ACME_2_BASE_URL");

@@ -7,7 +7,8 @@
 /* Takes what follows the subcommand's name; returns the exit status. */
 typedef int command_fn(int argc, char **argv);
 
-/* keygen DIR: makes DIR and the key files that it lacks; never overwrites one. */
+/* keygen [--split] DIR, keygen --kubernetes [DIR]: makes DIR and the key files that it lacks, never
+ * overwrites one; lays them out for each daemon. */
 int command_keygen(int argc, char **argv);
 
 /* audit verify DIR --key FILE [--head SEQ:HASH|FILE]...: checks the log that is in DIR. */

@@ -1,7 +1,8 @@
 /* keygen.c - makes the key files of an installation.
  *
  * What is there stays as it is: a lost or changed master key makes every stored secret unreadable.
- * A pair of which one half is there gets the other only when that can be computed. */
+ * A pair of which one half is there gets the other only when that can be computed.
+ * keygen_share.c lays them out for each daemon. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include <zmq.h>
 
 #include "cli/cli.h"
+#include "cli/keygen.h"
 #include "common/crypto.h"
 #include "common/keyfile.h"
 #include "common/log.h"
@@ -135,17 +137,12 @@ static enum status make_pair(const char *dir, const struct pair *pair)
     return status;
 }
 
-int command_keygen(int argc, char **argv)
+enum status keygen_make(const char *dir)
 {
-    if (argc != 1 || argv[0][0] == '-') {
-        fprintf(stderr, "usage: seks keygen DIR\n");
-        return 2;
-    }
-    const char *dir = argv[0];
     enum status status = STATUS_OK;
     if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
         fprintf(stderr, "seks: cannot make %s: %s\n", dir, strerror(errno));
-        return 1;
+        return STATUS_DENIED;
     }
     for (size_t i = 0; i < sizeof single_keys / sizeof single_keys[0] && status == STATUS_OK; i++) {
         status = make_single(dir, single_keys[i]);
@@ -155,7 +152,33 @@ int command_keygen(int argc, char **argv)
     }
     if (status != STATUS_OK) {
         fprintf(stderr, "seks: cannot make the keys in %s: %s\n", dir, status_text(status));
-        return 1;
     }
-    return 0;
+    return status;
+}
+
+static int usage(void)
+{
+    fprintf(stderr, "usage: seks keygen DIR\n"
+                    "       seks keygen --split DIR\n"
+                    "       seks keygen --kubernetes [DIR]\n");
+    return 2;
+}
+
+int command_keygen(int argc, char **argv)
+{
+    const char *how = argc > 0 && argv[0][0] == '-' ? argv[0] : NULL;
+    const char *dir = argc == 1 + (how != NULL) ? argv[argc - 1] : NULL;
+    bool known = !how || strcmp(how, "--split") == 0 || strcmp(how, "--kubernetes") == 0;
+    bool needs_dir = !how || strcmp(how, "--kubernetes") != 0;
+    if (!known || argc > 2 || (needs_dir && !dir) || (dir && (dir[0] == '-' || dir[0] == 0))) {
+        return usage();
+    }
+    if (!needs_dir) {
+        return keygen_kubernetes(dir, stdout) == STATUS_OK ? 0 : 1;
+    }
+    enum status status = keygen_make(dir);
+    if (status == STATUS_OK && how) {
+        status = keygen_split(dir);
+    }
+    return status == STATUS_OK ? 0 : 1;
 }

@@ -12,7 +12,7 @@ static const struct command {
     const char *help;
     command_fn *run;
 } commands[] = {
-    {"keygen", "DIR", "make the keys that DIR lacks, for all daemons", command_keygen},
+    {"keygen", "[--split] DIR | --kubernetes [DIR]", "make the keys that DIR lacks, for all daemons", command_keygen},
     {"audit", "verify DIR --key FILE", "check the audit log in DIR", command_audit},
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };

@@ -15,6 +15,7 @@
 
 #include "common/admin.h"
 #include "common/log.h"
+#include "common/probe.h"
 
 enum { OPTIONS_MAX = 40, DRAIN_MS_MAX = 30000 };
 
@@ -174,6 +175,9 @@ static enum status open_all(void)
 
 int daemon_run(const struct daemon *daemon, int argc, char **argv)
 {
+    if (argc == 3 && strcmp(argv[1], "--probe") == 0) {
+        return probe(argv[2]);
+    }
     self.daemon = daemon;
     if (parse_options(daemon, argc, argv) != STATUS_OK || open_log(daemon->name) != STATUS_OK) {
         return 2;

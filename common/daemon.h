@@ -29,7 +29,8 @@ struct daemon {
 /* The whole life of a daemon; returns main's exit status.
  * Common options: --log-level, --admin HOST:PORT (health and metrics, none when not given),
  * --die-with-parent.  Before opening: umask 077, SIGPIPE ignored, no core files, not dumpable, the
- * environment cleared but for what the options took.  Prints nothing on standard output. */
+ * environment cleared but for what the options took.  Prints nothing on standard output.
+ * `--probe HOST:PORT` alone asks a running daemon's admin port and ends; see probe.h. */
 int daemon_run(const struct daemon *daemon, int argc, char **argv);
 
 #endif

@@ -53,6 +53,18 @@ static enum status path_of(const char *dir, const char *name, char *path)
     return size < 0 || size >= PATH_MAX_BYTES ? STATUS_INVALID : STATUS_OK;
 }
 
+/* Kubernetes mounts a Secret as root's and gives its group, which is then the pod's own, the right to
+ * read (fsGroup); a group that is not root's file's is never enough. */
+static bool is_own_alone(const struct stat *info)
+{
+    mode_t open_to = info->st_mode & 077;
+    if (info->st_uid == geteuid()) {
+        return open_to == 0;
+    }
+    bool own_group = info->st_gid != 0 && (info->st_gid == getegid() || group_member(info->st_gid));
+    return info->st_uid == 0 && (open_to == 0 || (open_to == 040 && own_group));
+}
+
 /* Opens PATH and checks that it is a regular file and, when PRIVATE, its owner's alone. */
 static enum status open_checked(const char *path, bool is_private, int *ret_fd)
 {
@@ -67,7 +79,7 @@ static enum status open_checked(const char *path, bool is_private, int *ret_fd)
         close(fd);
         return STATUS_INVALID;
     }
-    if (is_private && ((info.st_uid != geteuid() && info.st_uid != 0) || (info.st_mode & 077))) {
+    if (is_private && !is_own_alone(&info)) {
         log_error("key", "the key file %s must belong to this user with mode 0400 (it has %04o)",
                   path, (unsigned)(info.st_mode & 07777));
         close(fd);

@@ -6,7 +6,8 @@
 
 /* Reads SIZE bytes written as 2 * SIZE hex digits (and at most one newline) from DIR/NAME, which
  * must be a regular file of this user (or root's) that group and others cannot read: mode 0400 or
- * 0600.
+ * 0600.  Of a file of root's this process's own group may read it too, as a mounted Kubernetes Secret
+ * with fsGroup has it.
  * STATUS_NOT_FOUND, STATUS_DENIED (owner or mode) or STATUS_INVALID (content), each with one clear
  * log line that names the file. */
 MUST_USE enum status keyfile_read(const char *dir, const char *name, size_t size,

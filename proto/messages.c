@@ -19,6 +19,7 @@ PROTO_DEFINE(proxy_credit, PROXY_CREDIT);
 PROTO_DEFINE(proxy_end, PROXY_END);
 PROTO_DEFINE(proxy_cancel, PROXY_CANCEL);
 PROTO_DEFINE(proxy_want, PROXY_WANT);
+PROTO_DEFINE(proxy_leaving, PROXY_LEAVING);
 
 PROTO_DEFINE(audit_record, AUDIT_RECORD);
 PROTO_DEFINE(audit_ack, AUDIT_ACK);
@@ -31,6 +32,7 @@ const struct schema *const proto_schemas[] = {
     &vault_authorize_schema, &vault_grant_schema, &vault_ask_schema,   &vault_answer_schema,
     &proxy_call_schema,      &proxy_head_schema,  &proxy_body_schema,  &proxy_data_schema,
     &proxy_credit_schema,    &proxy_end_schema,   &proxy_cancel_schema, &proxy_want_schema,
+    &proxy_leaving_schema,
     &audit_record_schema,    &audit_ack_schema,   &audit_query_schema, &audit_page_schema,
     &audit_running_schema,   &audit_head_schema,  &grant_content_schema, NULL,
 };

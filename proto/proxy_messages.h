@@ -17,6 +17,7 @@ enum proxy_message {
     PROXY_END = 7,
     PROXY_CANCEL = 8,
     PROXY_WANT = 9,
+    PROXY_LEAVING = 11,
 };
 
 enum {
@@ -102,5 +103,10 @@ PROTO_DECLARE(proxy_end);
     F(M, call, UINT, UINT64_MAX)   \
     F(M, bytes, UINT, UINT32_MAX)
 PROTO_DECLARE(proxy_want);
+
+/* The proxy, in which RUNNING calls run, is about to stop: they go on, new ones should go elsewhere, and
+ * those that crossed this message are still taken for a while. */
+#define FIELDS_proxy_leaving(F, L, M) F(M, running, UINT, UINT32_MAX)
+PROTO_DECLARE(proxy_leaving);
 
 #endif

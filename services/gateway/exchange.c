@@ -130,14 +130,35 @@ static void on_grant(void *arg, enum status status, const struct vault_grant *gr
     }
 }
 
-static void ask_vault(struct exchange *exchange)
+/* A proxy came up, or did not for as long as a caller may wait. */
+static void on_waited(void *arg)
 {
-    exchange->tries++;
-    exchange->proxy = proxy_pick();
-    if (!exchange->proxy) {
+    struct exchange *exchange = arg;
+    exchange->waits = false;
+    if (proxy_pick()) {
+        ask_vault(exchange);
+    } else {
         exchange_fail(exchange, STATUS_UNAVAILABLE, VIEW("no proxy is up; try again"));
+    }
+}
+
+static void wait_for_proxy(struct exchange *exchange)
+{
+    if (proxy_wait(on_waited, exchange) != STATUS_OK) {
+        exchange_fail(exchange, STATUS_UNAVAILABLE, VIEW("too many requests are waiting"));
         return;
     }
+    exchange->waits = true;
+}
+
+static void ask_vault(struct exchange *exchange)
+{
+    exchange->proxy = proxy_pick();
+    if (!exchange->proxy) {
+        wait_for_proxy(exchange);
+        return;
+    }
+    exchange->tries++;
     struct vault_authorize message = {
         .request = view_text(exchange->visit->request),
         .token = view_text(exchange->token),
@@ -150,6 +171,16 @@ static void ask_vault(struct exchange *exchange)
     exchange->question = vault_authorize_send(&message, on_grant, exchange);
     if (exchange->question == 0) {
         exchange_fail(exchange, STATUS_UNAVAILABLE, VIEW("too many requests are waiting"));
+    }
+}
+
+static void stop_asking(struct exchange *exchange)
+{
+    vault_forget(exchange->question);
+    exchange->question = 0;
+    if (exchange->waits) {
+        proxy_wait_forget(exchange);
+        exchange->waits = false;
     }
 }
 
@@ -395,8 +426,7 @@ enum MHD_Result exchange_continue(struct visit *visit, const char *data, size_t 
 void exchange_hang_up(struct visit *visit)
 {
     struct exchange *exchange = visit->exchange;
-    vault_forget(exchange->question);
-    exchange->question = 0;
+    stop_asking(exchange);
     exchange_drop_call(exchange, true);
     exchange_fail(exchange, STATUS_CANCELLED, VIEW("the client went away"));
 }
@@ -407,7 +437,7 @@ void exchange_free(struct exchange **exchange_at)
     if (!exchange) {
         return;
     }
-    vault_forget(exchange->question);
+    stop_asking(exchange);
     exchange_drop_call(exchange, true); /* whatever ended the visit early ends the call */
     if (exchange->response) {
         MHD_destroy_response(exchange->response);

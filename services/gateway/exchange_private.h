@@ -11,6 +11,7 @@ enum state { DECIDING, CALLING, ANSWERING, OVER };
 struct exchange {
     struct visit *visit;
     enum state state;
+    bool waits;                    /* for a proxy to come up */
     uint64_t question;             /* to the vault, 0 for none */
     uint64_t call;                 /* with the proxy, 0 for none */
     struct channel_peer *proxy;

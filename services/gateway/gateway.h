@@ -92,7 +92,18 @@ uint64_t vault_authorize_send(struct vault_authorize *message, grant_fn *fn, voi
 uint64_t vault_ask_send(struct vault_ask *message, answer_fn *fn, void *arg);
 void vault_forget(uint64_t id);
 
-/* The proxy with the fewest calls, or NULL when none is up. */
+/* ---- proxies.c ---- */
+
+/* Connects to the proxies of the configuration; those behind a name are looked for from then on. */
+MUST_USE enum status proxies_open(struct loop *loop);
+void proxies_close(void);
+/* Calls FN(ARG) once a proxy is up, or after PROXY_WAIT_MS all the same, unless it is forgotten.
+ * STATUS_INTERNAL for want of memory. */
+enum { PROXY_WAIT_MS = 5000 };
+MUST_USE enum status proxy_wait(void (*fn)(void *arg), void *arg);
+void proxy_wait_forget(const void *arg);
+/* The proxy with the fewest calls, or NULL when none is up.  It stays valid for as long as a question
+ * to the vault takes, also when its address goes. */
 struct channel_peer *proxy_pick(void);
 /* Gives EXCHANGE an id for its messages with PROXY; 0 for want of room. */
 uint64_t proxy_call_begin(struct channel_peer *proxy, struct exchange *exchange);

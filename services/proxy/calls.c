@@ -11,7 +11,11 @@
 #include "common/keyfile.h"
 #include "common/log.h"
 
-enum { GRANT_KEY_BYTES = 32, USED_SLOTS = 1 << 16 };
+enum {
+    GRANT_KEY_BYTES = 32,
+    USED_SLOTS = 1 << 16,
+    CROSSING_MS = 500, /* from a gateway's choice of this proxy to the call: the vault's decision */
+};
 
 /* Request ids whose grant was used, until the grant has expired by itself. */
 struct used {
@@ -27,7 +31,7 @@ static struct {
     struct call *first;
     size_t count;
     struct used *used[USED_SLOTS];
-    bool draining;
+    uint64_t drains_from_ms; /* 0: it takes calls */
     struct log_limit limit;
 } calls;
 
@@ -245,7 +249,7 @@ static void on_call(struct channel_peer *peer, struct view record)
         refuse("a call that is malformed or running already");
         return;
     }
-    if (calls.draining) {
+    if (calls.drains_from_ms > 0 && clock_mono_ms() >= calls.drains_from_ms) {
         send_end(peer, message.call, STATUS_UNAVAILABLE, "the proxy is stopping");
         return;
     }
@@ -386,7 +390,17 @@ void calls_close(void)
 
 void calls_drain(void)
 {
-    calls.draining = true;
+    struct proxy_leaving message = {calls.count};
+    struct channel_peer *peer = NULL;
+    calls.drains_from_ms = clock_mono_ms() + CROSSING_MS;
+    while ((peer = channel_next_peer(calls.gateways, peer))) {
+        (void)send_message(peer, &proxy_leaving_schema, &message); /* who is gone need not know */
+    }
+}
+
+bool calls_drained(void)
+{
+    return calls.count == 0 && clock_mono_ms() >= calls.drains_from_ms;
 }
 
 void calls_each(uint64_t before_ms, void (*fn)(void *arg, const char *request), void *arg)
@@ -405,5 +419,5 @@ size_t calls_in_flight(void)
 
 bool calls_ready(void)
 {
-    return !calls.draining && outcomes_accepting();
+    return calls.drains_from_ms == 0 && outcomes_accepting();
 }

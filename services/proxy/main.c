@@ -51,7 +51,7 @@ static enum status proxy_open(struct loop *loop)
 
 static void stop_if_drained(void *arg)
 {
-    if (calls_in_flight() == 0 && outcomes_waiting() == 0) {
+    if (calls_drained() && outcomes_waiting() == 0) {
         loop_stop(arg);
     }
 }

@@ -40,8 +40,10 @@ struct call {
 MUST_USE enum status calls_open(struct loop *loop, const char *endpoint, const char *key_dir,
                                 const struct providers *providers);
 void calls_close(void);
-/* Takes no new call from here on; those that run go on. */
+/* Tells the gateways that this proxy leaves.  Calls that are on their way are still taken for a moment;
+ * those that run go on. */
 void calls_drain(void);
+bool calls_drained(void); /* none runs, and none is on its way */
 size_t calls_in_flight(void);
 /* Calls FN with the request id of each call that began before BEFORE_MS (clock_mono_ms). */
 void calls_each(uint64_t before_ms, void (*fn)(void *arg, const char *request), void *arg);

@@ -1,0 +1,244 @@
+"""Daemons on hosts of their own: network namespaces joined by a bridge, tcp and CURVE between them.
+
+Each namespace stands for a pod with an address; one hosts file stands for the cluster's DNS.  Nothing
+of it is visible outside the namespaces."""
+import concurrent.futures
+import contextlib
+import ctypes
+import http.server
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import threading
+import time
+
+import requests
+
+from conftest import PASSWORD, ROOT
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+CLONE_NEWNET = 0x40000000
+KEY = "sk-planted-cluster-77aa"
+ADMIN = 9100
+
+
+def possible():
+    if os.geteuid() != 0:
+        return False
+    name = f"seks-try-{os.getpid()}"
+    made = subprocess.run(["ip", "netns", "add", name], capture_output=True).returncode == 0
+    subprocess.run(["ip", "netns", "del", name], capture_output=True)
+    return made
+
+
+def ip(*arguments):
+    subprocess.run(["ip", *arguments], check=True, capture_output=True)
+
+
+def enter(namespace):
+    """The calling thread makes its sockets there from now on."""
+    with open(f"/run/netns/{namespace}") as handle:
+        if LIBC.setns(handle.fileno(), CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "setns")
+
+
+def inside(namespace, function, *arguments):
+    """What FUNCTION returns, run in a thread of that namespace."""
+    with concurrent.futures.ThreadPoolExecutor(1, initializer=enter, initargs=(namespace,)) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+class Provider(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = 0
+
+    def log_message(self, *_):
+        pass
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        with self.server.lock:
+            self.server.requests += 1
+        good = self.headers.get("Authorization") == f"Bearer {KEY}"
+        if self.path.endswith("/slow"):
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            for i in range(20):
+                self.wfile.write(b"3\r\n%02d\n\r\n" % i)
+                time.sleep(0.1)
+            self.wfile.write(b"0\r\n\r\n")
+            return
+        answer = json.dumps({"good": good, "size": len(body)}).encode()
+        self.send_response(200 if good else 418)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    do_GET = do_POST
+
+
+class Cluster:
+    """vault, audit, N proxies and N gateways; start() and stop() them one by one."""
+
+    def __init__(self, directory):
+        self.directory = pathlib.Path(directory)
+        self.build = pathlib.Path(os.environ.get("SEKS_BUILD") or ROOT / "build/release")
+        self.tag = f"seks{os.getpid()}"
+        self.processes, self.nodes, self.names = {}, {}, {}
+        self.hosts = self.directory / "hosts"
+        self.hosts.write_text("127.0.0.1 localhost\n")
+        self.hub = f"{self.tag}-hub"
+        ip("netns", "add", self.hub)
+        ip("-n", self.hub, "link", "add", "br0", "type", "bridge")
+        ip("-n", self.hub, "link", "set", "br0", "up")
+        subprocess.run([self.build / "cli/seks", "keygen", self.directory / "keys"], check=True)
+        self.node("provider")
+        self.node("client")
+        self.server = inside(self.space("provider"), self.make_provider)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        (self.directory / "providers.json").write_text(json.dumps({"providers": [
+            {"name": "openai", "origin": f"http://{self.nodes['provider']}:9000", "allow_insecure": True}]}))
+
+    def make_provider(self):
+        server = http.server.ThreadingHTTPServer((self.nodes["provider"], 9000), Provider)
+        server.daemon_threads = True
+        server.requests, server.lock = 0, threading.Lock()
+        return server
+
+    def space(self, node):
+        return f"{self.tag}-{node}"
+
+    def node(self, name):
+        """A namespace with an address, joined to the others."""
+        if name in self.nodes:
+            return self.nodes[name]
+        index = len(self.nodes) + 1
+        space, outer, address = self.space(name), f"v{index}", f"10.77.0.{index}"
+        ip("netns", "add", space)
+        ip("-n", self.hub, "link", "add", outer, "type", "veth", "peer", "name", "eth0", "netns", space)
+        ip("-n", self.hub, "link", "set", outer, "master", "br0", "up")
+        ip("-n", space, "address", "add", f"{address}/24", "dev", "eth0")
+        ip("-n", space, "link", "set", "eth0", "up")
+        ip("-n", space, "link", "set", "lo", "up")
+        self.nodes[name] = address
+        return address
+
+    def resolve(self, **names):
+        """What each name stands for from now on: the nodes given."""
+        self.names.update(names)
+        lines = ["127.0.0.1 localhost"]
+        for name, nodes in self.names.items():
+            lines += [f"{self.node(node)} {name}" for node in nodes]
+        self.hosts.write_text("\n".join(lines) + "\n")  # in place: it is mounted
+
+    def arguments(self, node):
+        kind = node.rstrip("0123456789")
+        data = self.directory / node
+        data.mkdir(exist_ok=True)
+        return kind, ["--keys", self.directory / "keys", "--admin", f"{self.node(node)}:{ADMIN}"] + {
+            "audit": ["--data", data, "--listen-vault", "tcp://0.0.0.0:7103", "--listen-proxy", "tcp://0.0.0.0:7104"],
+            "vault": ["--data", data, "--listen-gateway", "tcp://0.0.0.0:7101", "--audit", "tcp://audit:7103",
+                      "--signup", "open", "--providers", self.directory / "providers.json"],
+            "proxy": ["--listen-gateway", "tcp://0.0.0.0:7102", "--audit", "tcp://audit:7104",
+                      "--providers", self.directory / "providers.json"],
+            "gateway": ["--listen", "0.0.0.0:8787", "--public-url", "http://broker:8787", "--vault", "tcp://vault:7101",
+                        "--proxy", "tcp://proxies:7102", "--providers", self.directory / "providers.json"],
+        }[kind]
+
+    def start(self, *nodes):
+        for node in nodes:
+            kind, arguments = self.arguments(node)
+            log = open(self.directory / f"{node}.log", "a")
+            self.processes[node] = subprocess.Popen(
+                ["ip", "netns", "exec", self.space(node), "unshare", "-m", "--propagation", "private", "sh", "-c",
+                 'mount --bind "$1" /etc/hosts && shift && exec "$@"', "sh", self.hosts,
+                 self.build / f"services/{kind}/seks-{kind}", *arguments], stderr=log)
+
+    def stop(self, node, how=signal.SIGTERM):
+        process = self.processes.pop(node)
+        process.send_signal(how)
+        return process.wait(40)
+
+    def cut(self, node, yes=True):
+        """Takes the node off the bridge, or puts it back."""
+        index = list(self.nodes).index(node) + 1
+        ip("-n", self.hub, "link", "set", f"v{index}", "down" if yes else "up")
+
+    def metric(self, node, name):
+        """A number of the daemon's own /metrics, asked for from its own namespace."""
+        text = inside(self.space(node), lambda: requests.get(f"http://{self.nodes[node]}:{ADMIN}/metrics", timeout=5).text)
+        return float(next(line.split()[-1] for line in text.splitlines() if line.startswith(name)))
+
+    def ready(self, node):
+        def ask():
+            try:
+                return requests.get(f"http://{self.nodes[node]}:{ADMIN}/readyz", timeout=5).status_code == 200
+            except requests.exceptions.ConnectionError:
+                return False
+        return inside(self.space(node), ask)
+
+    def close(self):
+        statuses = {}
+        for node in list(self.processes):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                statuses[node] = self.stop(node)
+        self.server.shutdown()
+        self.server.server_close()
+        for node in self.nodes:
+            subprocess.run(["ip", "netns", "del", self.space(node)], capture_output=True)
+        subprocess.run(["ip", "netns", "del", self.hub], capture_output=True)
+        logs = "".join(p.read_text(errors="replace") for p in self.directory.glob("*.log"))
+        assert KEY not in logs and "Sanitizer" not in logs, logs[-6000:]
+        assert set(statuses.values()) <= {0}, (statuses, logs[-3000:])
+
+
+class Client:
+    """Calls from the client's namespace, over any of the gateways, as a Service would spread them."""
+
+    def __init__(self, cluster, gateways):
+        self.cluster, self.gateways = cluster, gateways
+        url = self.url(0)
+        session = requests.Session()
+        def sign_up():
+            answer = session.post(f"{url}/v1/account", json={"email": "a@example.com", "password": PASSWORD}, timeout=20)
+            assert answer.status_code == 201, answer.text
+            session.headers["X-CSRF-Token"] = answer.json()["csrf"]
+            session.put(f"{url}/v1/account/secrets/OPENAI_API_KEY", json={"value": KEY}, timeout=20).raise_for_status()
+            agent = session.post(f"{url}/v1/account/agents", json={"name": "a"}, timeout=20).json()["agent"]["id"]
+            return session.post(f"{url}/v1/account/agents/{agent}/tokens", json={"provider": "openai"}, timeout=20).json()["value"]
+        self.session = session
+        self.token = inside(cluster.space("client"), sign_up)
+
+    def url(self, index):
+        return f"http://{self.cluster.nodes[self.gateways[index % len(self.gateways)]]}:8787"
+
+    def call(self, index=0, path="/x", **more):
+        """One call; a connection that is refused is tried again elsewhere, as every Service does."""
+        for attempt in range(100):
+            try:
+                return requests.post(f"{self.url(index + attempt)}/api/openai{path}", data=b"x" * 100, timeout=30,
+                                     headers={"Authorization": f"Bearer {self.token}"}, **more)
+            except requests.exceptions.ConnectionError:
+                time.sleep(0.1)
+        raise AssertionError("no gateway takes connections")
+
+    @contextlib.contextmanager
+    def load(self, threads=6):
+        """Calls without a pause meanwhile; yields the list of status codes that grows."""
+        statuses, stop = [], threading.Event()
+
+        def run(index):
+            while not stop.is_set():
+                statuses.append(self.call(index).status_code)
+        with concurrent.futures.ThreadPoolExecutor(threads, initializer=enter,
+                                                   initargs=(self.cluster.space("client"),)) as pool:
+            running = [pool.submit(run, i) for i in range(threads)]
+            try:
+                yield statuses
+            finally:
+                stop.set()
+                for future in running:
+                    future.result()

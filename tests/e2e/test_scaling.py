@@ -1,0 +1,133 @@
+"""Several gateways and proxies on hosts of their own: they find each other, share the load, and leave in peace."""
+import concurrent.futures
+import signal
+import time
+
+import pytest
+
+import cluster as net
+
+pytestmark = pytest.mark.skipif(not net.possible(), reason="network namespaces cannot be made here")
+
+
+def until(condition, what, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    cluster = net.Cluster(tmp_path_factory.mktemp("cluster"))
+    try:
+        cluster.resolve(vault=["vault"], audit=["audit"], proxies=["proxy1", "proxy2"])
+        cluster.start("gateway1", "gateway2", "proxy1")  # whoever starts first waits for the others
+        cluster.start("vault", "proxy2", "audit")
+        until(lambda: all(cluster.ready(n) for n in ("gateway1", "gateway2", "vault", "audit", "proxy1", "proxy2")),
+              "not ready")
+        yield cluster
+    finally:
+        cluster.close()
+
+
+@pytest.fixture(scope="module")
+def client(cluster):
+    return net.Client(cluster, ["gateway1", "gateway2"])
+
+
+def slow_calls(cluster, client, count):
+    """COUNT streams of two seconds, running; join() checks that each came whole."""
+    def call(index):
+        answer = client.call(index, "/slow")
+        return answer.status_code == 200 and len(answer.content.split()) == 20
+    pool = concurrent.futures.ThreadPoolExecutor(count, initializer=net.enter, initargs=(cluster.space("client"),))
+    futures = [pool.submit(call, i) for i in range(count)]
+
+    def join():
+        assert all(f.result() for f in futures)
+        pool.shutdown()
+    return join
+
+
+def in_flight(cluster, *proxies):
+    return [cluster.metric(p, "seks_calls_in_flight") for p in proxies]
+
+
+def test_the_least_busy_proxy_is_taken(cluster, client):
+    join = slow_calls(cluster, client, 16)
+    until(lambda: sum(in_flight(cluster, "proxy1", "proxy2")) == 16, "not all calls run")
+    assert in_flight(cluster, "proxy1", "proxy2") == [8, 8]
+    join()
+
+
+def test_a_new_proxy_is_found_and_one_that_left_is_not_missed(cluster, client):
+    cluster.resolve(proxies=["proxy1", "proxy2", "proxy3"])
+    cluster.start("proxy3")
+    until(lambda: cluster.ready("proxy3"), "proxy3 is not ready")
+
+    def used():
+        join = slow_calls(cluster, client, 6)
+        until(lambda: sum(in_flight(cluster, "proxy1", "proxy2", "proxy3")) == 6, "not all calls run")
+        count = in_flight(cluster, "proxy3")[0]
+        join()
+        return count
+    until(lambda: used() == 2, "proxy3 is not used", 30)
+    join = slow_calls(cluster, client, 6)
+    until(lambda: in_flight(cluster, "proxy3")[0] == 2, "proxy3 is not used")
+    cluster.resolve(proxies=["proxy1", "proxy2"])
+    until(lambda: client_sees(cluster, 3), "the gateways did not notice")
+    join()  # what ran on the one that is no longer listed came whole
+    assert used() == 0
+    assert cluster.stop("proxy3") == 0
+
+
+def client_sees(cluster, number):
+    return all("10.77" in log and "no longer listed" in log
+               for log in ((cluster.directory / f"gateway{i}.log").read_text() for i in (1, 2)))
+
+
+@pytest.mark.parametrize("node", ["proxy1", "proxy2", "vault", "audit", "gateway1", "gateway2"])
+def test_each_is_restarted_under_load_and_no_request_fails(cluster, client, node):
+    with client.load() as statuses:
+        until(lambda: len(statuses) > 20, "no calls")
+        assert cluster.stop(node) == 0
+        cluster.start(node)
+        until(lambda: cluster.ready(node), f"{node} does not come back")
+        before = len(statuses)
+        until(lambda: len(statuses) > before + 20, "calls do not go on")
+    assert set(statuses) == {200}
+
+
+def test_a_cut_off_proxy_is_not_used_and_comes_back(cluster, client):
+    """Calls that run there fail in the end; new ones are answered by the other all the while."""
+    cluster.cut("proxy1")
+    until(lambda: all(net.inside(cluster.space("client"), client.call, i).status_code == 200 for i in range(8)),
+          "the other proxy does not take over")
+    cluster.cut("proxy1", False)
+
+    def both():
+        join = slow_calls(cluster, client, 4)
+        until(lambda: sum(in_flight(cluster, "proxy1", "proxy2")) == 4, "not all calls run")
+        count = in_flight(cluster, "proxy1")[0]
+        join()
+        return count == 2
+    until(both, "it is not used again", 30)
+
+
+@pytest.mark.parametrize("node", ["vault", "audit"])
+def test_cut_off_from_what_decides_nothing_is_called(cluster, client, node):
+    cluster.cut(node)
+    time.sleep(0.2)
+    before = cluster.server.requests
+    answer = net.inside(cluster.space("client"), client.call)
+    assert answer.status_code == 503 and cluster.server.requests == before
+    cluster.cut(node, False)
+    until(lambda: net.inside(cluster.space("client"), client.call).status_code == 200, "it does not come back")
+
+
+def test_a_killed_proxy_costs_its_own_calls_only(cluster, client):
+    cluster.stop("proxy2", signal.SIGKILL)
+    until(lambda: net.inside(cluster.space("client"), client.call).status_code == 200, "no call gets through")
+    cluster.start("proxy2")
+    until(lambda: cluster.ready("proxy2"), "proxy2 does not come back")

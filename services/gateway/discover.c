@@ -7,6 +7,7 @@
 #include <netdb.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -36,17 +37,13 @@ struct discover {
 
 static void add(const struct addrinfo *info, struct discovered *found)
 {
-    char *text = found->address[found->count];
+    char address[DISCOVER_TEXT - 2]; /* the text has brackets around an IPv6 address */
     bool v6 = info->ai_family == AF_INET6;
-    if (getnameinfo(info->ai_addr, info->ai_addrlen, text + v6, DISCOVER_TEXT - 2, NULL, 0,
-                    NI_NUMERICHOST) != 0) {
-        return;
+    if (getnameinfo(info->ai_addr, info->ai_addrlen, address, sizeof address, NULL, 0,
+                    NI_NUMERICHOST) == 0) {
+        snprintf(found->address[found->count], DISCOVER_TEXT, v6 ? "[%s]" : "%s", address);
+        found->count++;
     }
-    if (v6) {
-        text[0] = '[';
-        strcat(text, "]"); /* getnameinfo() left room for it */
-    }
-    found->count++;
 }
 
 /* False when the name cannot be looked up now. */

@@ -52,14 +52,21 @@ PROTO_DECLARE(audit_record);
     F(M, seq, UINT, UINT64_MAX)
 PROTO_DECLARE(audit_ack);
 
-/* The newest records of TENANT with seq below BEFORE (0: from the newest), at most LIMIT; AGENT,
- * PROVIDER and ACTION filter when not empty. */
+/* The newest records of TENANT with seq below BEFORE (0: from the newest), at most LIMIT (0: 100).
+ * Each text that is not empty filters; STATUS is "404" or "4xx".  SINCE_MS and UNTIL_MS are wall
+ * times since 1970, 0 for none; UNTIL_MS itself is not in. */
 #define FIELDS_audit_query(F, L, M)    \
     F(M, call, UINT, UINT64_MAX)       \
     F(M, tenant, TEXT, ID_SIZE_MAX)    \
     F(M, agent, TEXT, ID_SIZE_MAX)     \
+    F(M, token, TEXT, ID_SIZE_MAX)     \
     F(M, provider, TEXT, PROVIDER_MAX) \
     F(M, action, TEXT, 64)             \
+    F(M, kind, TEXT, 16)               \
+    F(M, request, TEXT, ID_SIZE_MAX)   \
+    F(M, status, TEXT, 8)              \
+    F(M, since_ms, UINT, UINT64_MAX)   \
+    F(M, until_ms, UINT, UINT64_MAX)   \
     F(M, before, UINT, UINT64_MAX)     \
     F(M, limit, UINT, 1000)
 PROTO_DECLARE(audit_query);

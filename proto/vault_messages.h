@@ -85,7 +85,8 @@ PROTO_DECLARE(name_row);
  * a session id; fields that OP does not use are empty.  BOX and BOX2 hold the secret value or the
  * password(s) (old, new), sealed to the vault's intake key, or, for AGENT_SECRET_GET, BOX is the
  * X25519 public key to which the value is to be sealed.  PUBLIC_URL is the broker's own
- * ("http://127.0.0.1:8787"), for the base_url of a token.  AUDIT_LIST: ID filters by agent. */
+ * ("http://127.0.0.1:8787"), for the base_url of a token.  AUDIT_LIST filters
+ * by ID (of an agent), TOKEN_ID, PROVIDER, and ACTION to LIMIT; FIND is a request's id. */
 #define FIELDS_vault_ask(F, L, M)            \
     F(M, call, UINT, UINT64_MAX)             \
     F(M, request, TEXT, ID_SIZE_MAX)         \
@@ -104,6 +105,11 @@ PROTO_DECLARE(name_row);
     L(M, names, name_row, NAMES_MAX)         \
     F(M, expires_in, UINT, UINT32_MAX)       \
     F(M, action, TEXT, 64)                   \
+    F(M, kind, TEXT, 16)                     \
+    F(M, find, TEXT, ID_SIZE_MAX)            \
+    F(M, http, TEXT, 8)                      \
+    F(M, since_ms, UINT, UINT64_MAX)         \
+    F(M, until_ms, UINT, UINT64_MAX)         \
     F(M, before, UINT, UINT64_MAX)           \
     F(M, limit, UINT, 1000)                  \
     F(M, box, BYTES, BOX_MAX)                \

@@ -20,7 +20,7 @@ for service in gateway vault proxy audit; do
     neighbours=$(others "$service" | sed 's/ $//; s/ /|/g')
     refuse "$service includes a neighbour" "#include *\"(services/)?($neighbours)[./]" "services/$service"
 done
-refuse 'SQLite outside the vault' '#include *<sqlite3' common proto services/gateway services/proxy cli
+refuse 'SQLite outside the vault' '#include *<sqlite3' common proto services/gateway services/proxy services/audit cli
 refuse 'libcurl outside the proxy and the command' '#include *<curl' common proto services/gateway services/vault services/audit
 refuse 'libmicrohttpd outside the gateway and the health listener' '#include *<microhttpd' proto services/vault services/proxy services/audit cli
 cipher_callers=$(grep -rlE '#include *<openssl/(evp|hmac|kdf|aes)' --include='*.[ch]' common proto services cli | grep -v '^common/crypto')

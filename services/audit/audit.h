@@ -9,7 +9,7 @@
  *   segments.c    the files of the log, one behind the other
  *   checkpoints.c the signed head of the log
  *   recover.c     what a crash left at the end, and what nobody but a hand can have done
- *   query.c       the newest records of a tenant, read backwards
+ *   reading.h     the map of what reads the log again: pages, indexes, single records
  *
  * A line is {"seq":..,"time":"..","kind":"..",...,"client":..,"prev":"..","hash":".."} with exactly
  * these fields in this order and no blanks.  `hash` is the lower-case hex SHA-256 over the bytes of
@@ -18,6 +18,7 @@
 #ifndef AUDIT_H
 #define AUDIT_H
 
+#include "common/clock.h"
 #include "common/loop.h"
 #include "common/secret.h"
 #include "proto/audit_messages.h"
@@ -33,7 +34,6 @@ enum {
     OUTCOME_WAIT_MS = 45000,     /* a grant lives 30 s, and a proxy claims what runs longer than 10 */
     RECENT_MAX = 65536,          /* records; 30 s of 2,000 calls a second */
     REBUILD_BYTES_MAX = 32 << 20,/* RECENT_MAX records of about 500 bytes */
-    SCAN_BYTES_MAX = 64 << 20,   /* looked at for one page: some 50 ms */
     PAGE_BYTES_MAX = 900 << 10,  /* below ANSWER_MAX, with room for the rest of the answer */
     PAGE_RECORDS = 100,          /* when a query names no limit */
 };
@@ -47,9 +47,18 @@ extern const struct head head_of_nothing;
 
 /* ---- line.c ---- */
 
+/* What `fields` has, in its order. */
+enum member {
+    MEMBER_KIND, MEMBER_ACTION, MEMBER_REQUEST, MEMBER_TENANT, MEMBER_AGENT, MEMBER_TOKEN,
+    MEMBER_PROVIDER, MEMBER_METHOD, MEMBER_PATH, MEMBER_DECISION, MEMBER_REASON, MEMBER_STATUS,
+    MEMBER_BYTES_IN, MEMBER_BYTES_OUT, MEMBER_DURATION, MEMBER_CLIENT, MEMBER_COUNT,
+    MEMBER_STATUS_CLASS = MEMBER_COUNT /* in indexes: the first digit of the status */
+};
+
 /* A line, its newline left out, taken apart; views into it. */
 struct line {
     uint64_t seq;
+    struct view time;   /* as clock_text() writes it, so that it can be compared as bytes */
     struct view fields; /* from "kind": to the end of "client":..; what one record is known by */
     struct view prev;
     struct view hash;
@@ -67,6 +76,10 @@ bool line_parse(struct view text, struct line *ret_line);
 
 /* The same without computing the hash. */
 bool line_split(struct view text, struct line *ret_line);
+
+/* The raw JSON values of all members of FIELDS (RET_MEMBERS takes MEMBER_COUNT), texts without their
+ * quotes, null as an empty view; false unless FIELDS is what line_fields() makes. */
+bool line_members(struct view fields, struct view *ret_members);
 
 /* The raw JSON value of a text member of FIELDS, without its quotes; empty when null. */
 struct view line_text(struct view fields, const char *name);
@@ -234,30 +247,23 @@ size_t ledger_running(const struct ledger *ledger);
 bool ledger_sign(struct ledger *ledger);
 struct view ledger_checkpoint(const struct ledger *ledger); /* the newest, as text */
 
-/* Answers QUERY as query_run() does. */
-MUST_USE enum status ledger_query(const struct ledger *ledger, const struct audit_query *query,
-                                  struct buffer *ret_records, uint64_t *ret_next);
-
 size_t ledger_staged(const struct ledger *ledger);       /* bytes */
 const struct head *ledger_head(const struct ledger *ledger); /* of what is on disk */
 uint64_t ledger_size(const struct ledger *ledger);       /* bytes of all files */
 size_t ledger_files(const struct ledger *ledger);
 bool ledger_failing(const struct ledger *ledger); /* the last commit failed */
 
-/* ---- query.c ---- */
-
-/* All files of a log: those that are done, and the open one with its size and first number (0: it
- * has none). */
+/* All files of a log as far as they are on disk: those that are done, and the open one with its
+ * size and first number (0: it has none). */
 struct files {
     int dir_fd;
     const struct segments *done;
     int fd;
     uint64_t size, first;
 };
-/* Answers QUERY: appends a JSON array.  RET_NEXT is the `before` for the next page, 0 at the end; a
- * page may be empty and not the end. */
-MUST_USE enum status query_run(const struct files *files, const struct audit_query *query,
-                               struct buffer *ret_records, uint64_t *ret_next);
+struct files ledger_files_of(const struct ledger *ledger); /* until the next commit */
+
+/* ---- lookup.c ---- */
 
 /* Appends the line of record SEQ, without its newline; STATUS_NOT_FOUND. */
 MUST_USE enum status query_line(const struct files *files, uint64_t seq, struct buffer *ret_line);
@@ -272,6 +278,8 @@ MUST_USE enum status desk_open(struct loop *loop, struct ledger *ledger, const c
 void desk_close(struct desk **desk);
 /* Tells every vault that is up the newest checkpoint. */
 void desk_tell_head(struct desk *desk);
+/* Has what was written since the last time made ready for questions. */
+void desk_follow(struct desk *desk);
 void desk_metrics(const struct desk *desk, struct buffer *text);
 
 #endif

@@ -2,7 +2,7 @@
  *
  * Each role has its own socket, so what it may send is decided by the door and not by the message.
  * The turn-end function is added before the channels', so acknowledgements leave the same turn. */
-#include "services/audit/audit.h"
+#include "services/audit/reading.h"
 
 #include <stdlib.h>
 
@@ -31,6 +31,14 @@ struct pending {
     uint64_t seq;
 };
 
+/* A question that waits for its page. */
+struct question {
+    struct question *next, **at;
+    struct desk *desk;
+    struct channel_peer *peer; /* NULL once it is gone */
+    uint64_t call;
+};
+
 struct open_door {
     struct desk *desk;
     const struct door *door;
@@ -43,10 +51,12 @@ struct desk {
     struct open_door open[DOOR_COUNT];
     struct pending *pending;
     size_t pending_count, pending_capacity;
+    struct reader *reader;
+    struct question *questions;
+    uint64_t followed; /* the record up to which the reader was told */
     struct buffer out;
-    struct buffer page;
     uint64_t records[AUDIT_SYSTEM + 1];
-    uint64_t commits, failures, refused;
+    uint64_t commits, failures, refused, pages;
     struct log_limit limit;
 };
 
@@ -148,23 +158,77 @@ static void take_record(struct open_door *open, struct channel_peer *peer, struc
     }
 }
 
-static void answer_query(struct open_door *open, struct channel_peer *peer, struct view bytes)
+static void question_free(struct question *question)
+{
+    *question->at = question->next;
+    if (question->next) {
+        question->next->at = question->at;
+    }
+    free(question);
+}
+
+static void send_page(struct desk *desk, struct channel_peer *peer, uint64_t call,
+                      const struct reader_page *found)
+{
+    struct audit_page page = {
+        .call = call, .status = status_to_wire(found->status), .next = found->next,
+        .records = found->status == STATUS_OK ? found->records : view_text("[]")};
+    desk->pages++;
+    reply(desk, peer, &audit_page_schema, &page);
+}
+
+static void page_found(void *arg, const struct reader_page *found)
+{
+    struct question *question = arg;
+    if (question->peer) {
+        send_page(question->desk, question->peer, question->call, found);
+    }
+    question_free(question);
+}
+
+static struct question *question_new(struct desk *desk, struct channel_peer *peer, uint64_t call)
+{
+    struct question *question = calloc(1, sizeof *question);
+    if (question) {
+        *question = (struct question){desk->questions, &desk->questions, desk, peer, call};
+        if (question->next) {
+            question->next->at = &question->next;
+        }
+        desk->questions = question;
+    }
+    return question;
+}
+
+static void take_query(struct open_door *open, struct channel_peer *peer, struct view bytes)
 {
     struct desk *desk = open->desk;
     struct audit_query query;
-    struct audit_page page = {0};
     if (!open->door->may_query ||
         proto_decode(&audit_query_schema, bytes, &query) != STATUS_OK) {
         refuse(desk, open->door, "a query that is malformed or not permitted");
         return;
     }
     settle(desk); /* so that the page has what came before the question */
-    buffer_clear(&desk->page);
-    enum status status = ledger_query(desk->ledger, &query, &desk->page, &page.next);
-    page.call = query.call;
-    page.status = status_to_wire(status);
-    page.records = status == STATUS_OK ? buffer_view(&desk->page) : view_text("[]");
-    reply(desk, peer, &audit_page_schema, &page);
+    struct files files = ledger_files_of(desk->ledger);
+    struct question *question = question_new(desk, peer, query.call);
+    enum status status = question ? reader_ask(desk->reader, &files, bytes, page_found, question)
+                                  : STATUS_INTERNAL;
+    if (status != STATUS_OK) {
+        send_page(desk, peer, query.call, &(struct reader_page){.status = status});
+        if (question) {
+            question_free(question);
+        }
+    }
+}
+
+void desk_follow(struct desk *desk)
+{
+    uint64_t seq = ledger_head(desk->ledger)->seq;
+    if (seq != desk->followed) {
+        struct files files = ledger_files_of(desk->ledger);
+        reader_follow(desk->reader, &files);
+        desk->followed = seq;
+    }
 }
 
 static void take_running(struct open_door *open, struct view bytes)
@@ -189,7 +253,7 @@ static void on_record(void *arg, struct channel_peer *peer, struct view bytes)
         take_record(open, peer, bytes);
         return;
     case AUDIT_QUERY:
-        answer_query(open, peer, bytes);
+        take_query(open, peer, bytes);
         return;
     case AUDIT_RUNNING:
         take_running(open, bytes);
@@ -237,6 +301,9 @@ static void on_down(void *arg, struct channel_peer *peer)
             desk->pending[i].peer = NULL;
         }
     }
+    for (struct question *question = desk->questions; question; question = question->next) {
+        question->peer = question->peer == peer ? NULL : question->peer;
+    }
     log_info("peer", "a %s is down", open->door->role);
 }
 
@@ -251,7 +318,10 @@ enum status desk_open(struct loop *loop, struct ledger *ledger, const char *list
     }
     desk->loop = loop;
     desk->ledger = ledger;
-    enum status status = loop_turn_end(loop, settle, desk);
+    enum status status = reader_new(loop, &desk->reader);
+    if (status == STATUS_OK) {
+        status = loop_turn_end(loop, settle, desk);
+    }
     for (size_t i = 0; i < DOOR_COUNT && status == STATUS_OK; i++) {
         desk->open[i] = (struct open_door){desk, &doors[i], NULL};
         status = channel_listen(loop, endpoints[i], doors[i].role, &events, &desk->open[i],
@@ -270,13 +340,16 @@ void desk_close(struct desk **desk)
         return;
     }
     settle(*desk);
+    reader_free(&(*desk)->reader);
+    while ((*desk)->questions) {
+        question_free((*desk)->questions);
+    }
     loop_unturn_end((*desk)->loop, settle, *desk);
     for (size_t i = 0; i < DOOR_COUNT; i++) {
         channel_close(&(*desk)->open[i].channel);
     }
     free((*desk)->pending);
     buffer_free(&(*desk)->out);
-    buffer_free(&(*desk)->page);
     free(*desk);
     *desk = NULL;
 }
@@ -296,6 +369,7 @@ void desk_metrics(const struct desk *desk, struct buffer *text)
         {"seks_audit_commits_total", "counter", desk->commits},
         {"seks_audit_commit_failures_total", "counter", desk->failures},
         {"seks_audit_refused_total", "counter", desk->refused},
+        {"seks_audit_pages_total", "counter", desk->pages},
         {"seks_audit_running", "gauge", ledger_running(desk->ledger)},
         {"seks_audit_files", "gauge", ledger_files(desk->ledger)},
         {"seks_audit_log_bytes", "gauge", ledger_size(desk->ledger)},

@@ -279,13 +279,6 @@ struct view ledger_checkpoint(const struct ledger *ledger)
     return checkpoints_note(ledger->checkpoints);
 }
 
-enum status ledger_query(const struct ledger *ledger, const struct audit_query *query,
-                         struct buffer *ret_records, uint64_t *ret_next)
-{
-    struct files files = ledger_files_of(ledger);
-    return query_run(&files, query, ret_records, ret_next);
-}
-
 size_t ledger_staged(const struct ledger *ledger)
 {
     return ledger->batch.size;

@@ -30,6 +30,4 @@ struct ledger {
     struct log_limit limit, rotate_limit;
 };
 
-struct files ledger_files_of(const struct ledger *ledger);
-
 #endif

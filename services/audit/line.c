@@ -15,6 +15,18 @@ static const char *const kinds[] = {
     [AUDIT_ACCOUNT] = "account", [AUDIT_SYSTEM] = "system",
 };
 
+/* The members of `fields`, in their order. */
+static const char *const member_names[MEMBER_COUNT] = {
+    [MEMBER_KIND] = "\"kind\":",           [MEMBER_ACTION] = ",\"action\":",
+    [MEMBER_REQUEST] = ",\"request\":",    [MEMBER_TENANT] = ",\"tenant\":",
+    [MEMBER_AGENT] = ",\"agent\":",        [MEMBER_TOKEN] = ",\"token\":",
+    [MEMBER_PROVIDER] = ",\"provider\":",  [MEMBER_METHOD] = ",\"method\":",
+    [MEMBER_PATH] = ",\"path\":",          [MEMBER_DECISION] = ",\"decision\":",
+    [MEMBER_REASON] = ",\"reason\":",      [MEMBER_STATUS] = ",\"status\":",
+    [MEMBER_BYTES_IN] = ",\"bytes_in\":",  [MEMBER_BYTES_OUT] = ",\"bytes_out\":",
+    [MEMBER_DURATION] = ",\"duration_ms\":", [MEMBER_CLIENT] = ",\"client\":",
+};
+
 static const char hash_name[] = ",\"hash\":\"";
 static const char prev_name[] = ",\"prev\":\"";
 enum {
@@ -115,22 +127,22 @@ enum status line_fields(const struct audit_record *record, struct buffer *ret_fi
     if (record->kind > AUDIT_SYSTEM) {
         return STATUS_INVALID;
     }
-    add_text(ret_fields, "\"kind\":", view_text(kinds[record->kind]));
-    add_text(ret_fields, ",\"action\":", record->action);
-    add_text(ret_fields, ",\"request\":", record->request);
-    add_text(ret_fields, ",\"tenant\":", record->tenant);
-    add_text(ret_fields, ",\"agent\":", record->agent);
-    add_text(ret_fields, ",\"token\":", record->token);
-    add_text(ret_fields, ",\"provider\":", record->provider);
-    add_text(ret_fields, ",\"method\":", record->method);
-    add_text(ret_fields, ",\"path\":", without_query(record->path));
-    add_text(ret_fields, ",\"decision\":", record->decision);
-    add_text(ret_fields, ",\"reason\":", record->reason);
-    add_number(ret_fields, ",\"status\":", record->status);
-    add_number(ret_fields, ",\"bytes_in\":", record->bytes_in);
-    add_number(ret_fields, ",\"bytes_out\":", record->bytes_out);
-    add_number(ret_fields, ",\"duration_ms\":", record->duration_ms);
-    add_text(ret_fields, ",\"client\":", record->client);
+    const struct view texts[] = {
+        [MEMBER_KIND] = view_text(kinds[record->kind]), [MEMBER_ACTION] = record->action,
+        [MEMBER_REQUEST] = record->request,             [MEMBER_TENANT] = record->tenant,
+        [MEMBER_AGENT] = record->agent,                 [MEMBER_TOKEN] = record->token,
+        [MEMBER_PROVIDER] = record->provider,           [MEMBER_METHOD] = record->method,
+        [MEMBER_PATH] = without_query(record->path),    [MEMBER_DECISION] = record->decision,
+        [MEMBER_REASON] = record->reason,
+    };
+    for (size_t i = 0; i <= MEMBER_REASON; i++) {
+        add_text(ret_fields, member_names[i], texts[i]);
+    }
+    add_number(ret_fields, member_names[MEMBER_STATUS], record->status);
+    add_number(ret_fields, member_names[MEMBER_BYTES_IN], record->bytes_in);
+    add_number(ret_fields, member_names[MEMBER_BYTES_OUT], record->bytes_out);
+    add_number(ret_fields, member_names[MEMBER_DURATION], record->duration_ms);
+    add_text(ret_fields, member_names[MEMBER_CLIENT], record->client);
     return ret_fields->failed ? STATUS_INTERNAL : STATUS_OK;
 }
 
@@ -216,6 +228,7 @@ bool line_split(struct view text, struct line *ret_line)
         !take(&rest, ",\"time\":\"") || rest.size < CLOCK_TEXT_SIZE) {
         return false;
     }
+    line.time = view_of(rest.data, CLOCK_TEXT_SIZE - 1);
     rest = view_of(rest.data + CLOCK_TEXT_SIZE - 1, rest.size - (CLOCK_TEXT_SIZE - 1));
     if (!take(&rest, "\",") || !view_starts(rest, "\"kind\":")) {
         return false;
@@ -244,6 +257,39 @@ bool line_parse(struct view text, struct line *ret_line)
     return true;
 }
 
+/* Where the text that begins at AT ends: its closing quote, or END. */
+static const uint8_t *text_end(const uint8_t *at, const uint8_t *end)
+{
+    while (at < end && *at != '"') {
+        at += *at == '\\' && end - at > 1 ? 2 : 1;
+    }
+    return at;
+}
+
+bool line_members(struct view fields, struct view *ret_members)
+{
+    struct view rest = fields;
+    for (size_t i = 0; i < MEMBER_COUNT; i++) {
+        if (!take(&rest, member_names[i])) {
+            return false;
+        }
+        const uint8_t *begin = rest.data, *end = rest.data + rest.size, *to = begin;
+        bool text = begin < end && *begin == '"';
+        if (text) {
+            to = text_end(++begin, end);
+        } else {
+            while (to < end && *to != ',') {
+                to++;
+            }
+        }
+        bool none = !text && to - begin == 4 && memcmp(begin, "null", 4) == 0;
+        ret_members[i] = view_of(begin, none ? 0 : (size_t)(to - begin));
+        to += text && to < end;
+        rest = view_of(to, (size_t)(end - to));
+    }
+    return rest.size == 0;
+}
+
 struct view line_text(struct view fields, const char *name)
 {
     char wanted[32];
@@ -259,9 +305,6 @@ struct view line_text(struct view fields, const char *name)
     if (!at) {
         return view_of(NULL, 0);
     }
-    const uint8_t *begin = at + size + 4, *end = fields.data + fields.size, *to = begin;
-    while (to < end && *to != '"') {
-        to += *to == '\\' && end - to > 1 ? 2 : 1;
-    }
-    return view_of(begin, (size_t)(to - begin));
+    const uint8_t *begin = at + size + 4;
+    return view_of(begin, (size_t)(text_end(begin, fields.data + fields.size) - begin));
 }

@@ -86,6 +86,7 @@ static void tick(void *arg)
     if (unknown > 0) {
         log_warn("unknown", "%zu calls got no outcome", unknown);
     }
+    desk_follow(self.desk);
     if (ledger_sign(self.ledger)) {
         desk_tell_head(self.desk);
         if (now_ms - self.said_ms >= SAY_HEAD_MS) {

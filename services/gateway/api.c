@@ -229,27 +229,6 @@ static struct view credential_of(const struct visit *visit)
         MHD_lookup_connection_value(visit->connection, MHD_COOKIE_KIND, cookie_name()));
 }
 
-static struct view argument(const struct visit *visit, const char *name)
-{
-    return view_text(
-        MHD_lookup_connection_value(visit->connection, MHD_GET_ARGUMENT_KIND, name));
-}
-
-static bool number_argument(const struct visit *visit, const char *name, uint64_t max,
-                            uint64_t *ret_number)
-{
-    struct view text = argument(visit, name);
-    uint64_t number = 0;
-    for (size_t i = 0; i < text.size; i++) {
-        if (text.data[i] < '0' || text.data[i] > '9' || number > UINT64_MAX / 16) {
-            return false;
-        }
-        number = number * 10 + (uint64_t)(text.data[i] - '0');
-    }
-    *ret_number = number;
-    return number <= max;
-}
-
 static void on_answer(void *arg, enum status status, const struct vault_answer *answer)
 {
     struct api_call *call = arg;
@@ -311,14 +290,9 @@ static enum MHD_Result ask(struct api_call *call)
     }
     message.id = view_text(call->id);
     message.token_id = view_text(call->token_id);
-    if (route->op == VAULT_OP_AUDIT_LIST) {
-        message.id = argument(visit, "agent");
-        message.provider = argument(visit, "provider");
-        message.action = argument(visit, "action");
-        if (!number_argument(visit, "before", UINT64_MAX, &message.before) ||
-            !number_argument(visit, "limit", 1000, &message.limit)) {
-            return refuse(call, STATUS_INVALID, "before and limit are whole numbers, limit to 1000");
-        }
+    if (route->op == VAULT_OP_AUDIT_LIST &&
+        api_query_read(visit, &message, why) != STATUS_OK) {
+        return refuse(call, STATUS_INVALID, why);
     }
     if (route->op == VAULT_OP_AGENT_SECRET_GET) {
         crypto_sealed_keypair(call->reply_public, call->reply_private);

@@ -1,4 +1,4 @@
-/* api.h - what api.c (routes, answers) and api_body.c (JSON bodies) share. */
+/* api.h - what api.c (routes, answers), api_body.c (JSON bodies) and api_query.c share. */
 #ifndef SERVICES_GATEWAY_API_H
 #define SERVICES_GATEWAY_API_H
 
@@ -37,5 +37,10 @@ MUST_USE enum status api_body_read(struct view body, unsigned takes, unsigned ne
                                    const uint8_t *intake_key, struct api_body *ret_body,
                                    struct vault_ask *ask, char *ret_why);
 void api_body_free(struct api_body *body);
+
+/* Fills ASK from the query of GET /v1/account/audit; its texts are the visit's.  STATUS_INVALID with
+ * a sentence in RET_WHY (WHY_MAX, empty before) for a parameter that is none or malformed. */
+MUST_USE enum status api_query_read(const struct visit *visit, struct vault_ask *ask,
+                                    char *ret_why);
 
 #endif

@@ -7,7 +7,10 @@ static void page_came(void *arg, const struct audit_result *result)
 {
     struct ask *ask = arg;
     if (result->status != STATUS_OK) {
-        ask_finish(ask, ask_refuse(ask, STATUS_UNAVAILABLE, "the audit log does not answer"));
+        bool invalid = result->status == STATUS_INVALID;
+        ask_finish(ask, invalid ? STATUS_INVALID
+                                : ask_refuse(ask, STATUS_UNAVAILABLE,
+                                             "the audit log does not answer; try again"));
         return;
     }
     struct buffer *json = ask_body(ask, 200);
@@ -25,8 +28,14 @@ enum status apply_audit_list(struct ask *ask)
     struct audit_query query = {
         .tenant = view_text(ask->tenant),
         .agent = ask->in.id,
+        .token = ask->in.token_id,
         .provider = ask->in.provider,
         .action = ask->in.action,
+        .kind = ask->in.kind,
+        .request = ask->in.find,
+        .status = ask->in.http,
+        .since_ms = ask->in.since_ms,
+        .until_ms = ask->in.until_ms,
         .before = ask->in.before,
         .limit = ask->in.limit ? ask->in.limit : PAGE_DEFAULT,
     };

@@ -2,15 +2,17 @@
 #include "tests/unit/unit.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <jansson.h>
 
 #include "common/channel.h"
-#include "services/audit/audit.h"
+#include "services/audit/reading.h"
 
 static char dir[64];
 static struct ledger *ledger;
+static struct indexes *indexes;
 enum { RECORDS = 3000 };
 
 static int open_log(void **state)
@@ -19,6 +21,7 @@ static int open_log(void **state)
     snprintf(dir, sizeof dir, "/tmp/seks-audit-XXXXXX");
     struct ledger_options options = {.dir = dir, .segment_bytes = 128 << 10}; /* many files */
     memset(options.signer.seed, 7, sizeof options.signer.seed);
+    indexes = indexes_new();
     return crypto_sign_public(options.signer.seed, options.signer.public_key) == STATUS_OK &&
                    mkdtemp(dir) && ledger_open(&options, &ledger) == STATUS_OK
                ? 0
@@ -29,6 +32,7 @@ static int close_log(void **state)
 {
     (void)state;
     ledger_close(&ledger);
+    indexes_free(&indexes);
     DIR *list = opendir(dir);
     for (struct dirent *at; list && (at = readdir(list)) != NULL;) {
         (void)unlinkat(dirfd(list), at->d_name, 0); /* "." and ".." stay */
@@ -65,8 +69,8 @@ static uint64_t page(const struct audit_query *query, uint64_t *seqs, size_t *co
     struct buffer records = BUFFER_EMPTY;
     uint64_t next = 12345;
     json_error_t error;
-    assert_int_equal(ledger_query(ledger, query, &records, &next),
-                     STATUS_OK);
+    struct files files = ledger_files_of(ledger);
+    assert_int_equal(query_run(indexes, &files, query, &records, &next), STATUS_OK);
     assert_true(records.size <= PAGE_BYTES_MAX);
     json_t *json = json_loadb((const char *)records.data, records.size, 0, &error);
     assert_non_null(json);
@@ -121,8 +125,8 @@ static void filters_hold(void **state)
     struct buffer records = BUFFER_EMPTY;
     uint64_t next;
     query.tenant = view_of(NULL, 0);
-    assert_int_equal(ledger_query(ledger, &query, &records, &next),
-                     STATUS_DENIED);
+    struct files files = ledger_files_of(ledger);
+    assert_int_equal(query_run(indexes, &files, &query, &records, &next), STATUS_DENIED);
     buffer_free(&records);
 }
 
@@ -139,6 +143,176 @@ static void every_before_starts_below_it(void **state)
         if (count > 0) {
             assert_int_equal(seqs[0], wanted);
         }
+    }
+}
+
+/* ---- filters against a plain walk, with good, missing and broken indexes ---- */
+
+struct made {
+    uint64_t seq;
+    unsigned tenant, agent, token, provider, status, kind;
+};
+static struct made made[RECORDS];
+
+static const char *name_of(char *room, const char *what, unsigned number)
+{
+    snprintf(room, 32, "%s_%u", what, number);
+    return room;
+}
+
+/* Rare and frequent values, so that blocks differ. */
+static void fill_varied(void)
+{
+    static const enum audit_kind kinds[] = {AUDIT_ACCOUNT, AUDIT_DENIED};
+    char tenant[32], agent[32], token[32], provider[32], request[32];
+    unsigned random = 1;
+    for (unsigned i = 0; i < RECORDS; i++) {
+        random = random * 1103515245 + 12345;
+        struct made *one = &made[i];
+        *one = (struct made){0, (random >> 8) % 3 ? 1 : 2, (random >> 10) % 40, i / 100,
+                             (random >> 16) % 5, i % 500 == 7 ? 502 : (random >> 20) % 9 ? 200 : 404,
+                             (random >> 24) % 2};
+        one->tenant = i == 1503 ? 1 : one->tenant;
+        struct audit_record record = {
+            .kind = kinds[one->kind], .action = VIEW("call"),
+            .tenant = view_text(name_of(tenant, "t", one->tenant)),
+            .agent = view_text(name_of(agent, "a", one->agent)),
+            .token = view_text(name_of(token, "k", one->token)),
+            .provider = view_text(name_of(provider, "p", one->provider)),
+            .request = view_text(name_of(request, "r", i)), .status = one->status,
+            .bytes_in = AUDIT_NONE, .bytes_out = AUDIT_NONE, .duration_ms = AUDIT_NONE};
+        assert_int_equal(ledger_add(ledger, &record, &one->seq), STATUS_OK);
+        if (i % 97 == 0) {
+            assert_int_equal(ledger_commit(ledger), STATUS_OK);
+        }
+    }
+    assert_int_equal(ledger_commit(ledger), STATUS_OK);
+}
+
+/* Follows all pages of QUERY and compares with what FITS says. */
+static void compare(struct audit_query query, bool fits(const struct made *one))
+{
+    size_t at = RECORDS;
+    query.tenant = VIEW("t_1");
+    do {
+        struct buffer records = BUFFER_EMPTY;
+        json_error_t error;
+        struct files files = ledger_files_of(ledger);
+        assert_int_equal(query_run(indexes, &files, &query, &records, &query.before), STATUS_OK);
+        json_t *json = json_loadb((const char *)records.data, records.size, 0, &error);
+        for (size_t i = 0; i < json_array_size(json); i++) {
+            do {
+                assert_true(at-- > 0);
+            } while (made[at].tenant != 1 || !fits(&made[at]));
+            assert_int_equal(json_integer_value(json_object_get(json_array_get(json, i), "seq")),
+                             made[at].seq);
+        }
+        json_decref(json);
+        buffer_free(&records);
+    } while (query.before > 0);
+    while (at-- > 0) {
+        assert_false(made[at].tenant == 1 && fits(&made[at]));
+    }
+}
+
+static bool of_agent(const struct made *one) { return one->agent == 3; }
+static bool of_token(const struct made *one) { return one->token == 17; }
+static bool with_404(const struct made *one) { return one->status == 404; }
+static bool with_5xx(const struct made *one) { return one->status == 502; }
+static bool denied(const struct made *one) { return one->kind == 1; }
+static bool one_request(const struct made *one) { return one == &made[1503]; }
+static bool any(const struct made *one) { return one != NULL; }
+static bool none(const struct made *one) { return one == NULL; }
+static bool three(const struct made *one)
+{
+    return one->agent == 5 && one->provider == 2 && one->status == 200;
+}
+
+static void compare_all(void)
+{
+    compare((struct audit_query){.limit = 7}, any);
+    compare((struct audit_query){.agent = VIEW("a_3"), .limit = 9}, of_agent);
+    compare((struct audit_query){.token = VIEW("k_17")}, of_token);
+    compare((struct audit_query){.status = VIEW("404"), .limit = 1000}, with_404);
+    compare((struct audit_query){.status = VIEW("5xx")}, with_5xx);
+    compare((struct audit_query){.kind = VIEW("denied"), .limit = 50}, denied);
+    compare((struct audit_query){.request = VIEW("r_1503")}, one_request);
+    compare((struct audit_query){.agent = VIEW("a_5"), .provider = VIEW("p_2"),
+                                 .status = VIEW("2xx"), .limit = 2}, three);
+    compare((struct audit_query){.provider = VIEW("p_9")}, none);
+    compare((struct audit_query){.since_ms = clock_wall_ms() - 3600000,
+                                 .until_ms = clock_wall_ms() + 3600000, .limit = 1000}, any);
+    compare((struct audit_query){.since_ms = clock_wall_ms() + 3600000}, none);
+    compare((struct audit_query){.until_ms = clock_wall_ms() - 3600000}, none);
+}
+
+/* Calls FN for the index file of every file that is done; returns how many there are. */
+static unsigned each_index(void fn(int dir_fd, const char *name))
+{
+    unsigned count = 0;
+    DIR *list = opendir(dir);
+    for (struct dirent *at; list && (at = readdir(list)) != NULL;) {
+        if (strstr(at->d_name, ".idx")) {
+            count++;
+            if (fn) {
+                fn(dirfd(list), at->d_name);
+            }
+        }
+    }
+    closedir(list);
+    return count;
+}
+
+static void remove_it(int dir_fd, const char *name)
+{
+    assert_int_equal(unlinkat(dir_fd, name, 0), 0);
+}
+
+static void spoil(int dir_fd, const char *name)
+{
+    int fd = openat(dir_fd, name, O_RDWR);
+    assert_int_equal(pwrite(fd, "zzzz", 4, 100), 4); /* an offset: out of the file by far */
+    close(fd);
+}
+
+static void cut(int dir_fd, const char *name)
+{
+    int fd = openat(dir_fd, name, O_RDWR);
+    assert_int_equal(ftruncate(fd, 700), 0);
+    close(fd);
+}
+
+static void indexes_decide_nothing(void **state)
+{
+    (void)state;
+    void (*const harm[])(int, const char *) = {NULL, remove_it, spoil, cut};
+    fill_varied();
+    for (size_t i = 0; i < sizeof harm / sizeof harm[0]; i++) {
+        unsigned before = each_index(harm[i]);
+        indexes_free(&indexes);
+        indexes = indexes_new();
+        struct files files = ledger_files_of(ledger);
+        if (i % 2 == 1) { /* made by the tidying, or by the questions */
+            while (indexes_tidy(indexes, &files)) {
+            }
+        }
+        compare_all();
+        assert_int_equal(each_index(NULL), ledger_files(ledger) - 1);
+        assert_true(i == 0 || before == ledger_files(ledger) - 1);
+    }
+}
+
+static void a_bad_status_is_refused(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"4x", "xxx", "0xx", "40", "4000", "4xy", "-40"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct buffer records = BUFFER_EMPTY;
+        uint64_t next;
+        struct files files = ledger_files_of(ledger);
+        struct audit_query query = {.tenant = VIEW("t_1"), .status = view_text(bad[i])};
+        assert_int_equal(query_run(indexes, &files, &query, &records, &next), STATUS_INVALID);
+        buffer_free(&records);
     }
 }
 
@@ -286,5 +460,10 @@ int main(void)
         cmocka_unit_test(the_vault_may_send_intents_and_ask),
         cmocka_unit_test(a_proxy_may_send_outcomes_only),
     };
-    return cmocka_run_group_tests(tests, open_log, close_log);
+    const struct CMUnitTest varied[] = {
+        cmocka_unit_test(indexes_decide_nothing),
+        cmocka_unit_test(a_bad_status_is_refused),
+    };
+    return cmocka_run_group_tests(tests, open_log, close_log) +
+           cmocka_run_group_tests(varied, open_log, close_log);
 }

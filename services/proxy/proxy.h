@@ -2,7 +2,8 @@
  *
  * calls.c    what gateways send: opens the grant, keeps one struct call per call, ends it once
  * headers.c  the rules for what goes up and what comes down
- * transfer.c the upstream side: one libcurl transfer per call, in the daemon's loop
+ * transfer.c the upstream side: one transfer per call, its body, answer and deadlines; carried by
+ *            multi.c (libcurl)
  * outcome.c  tells audit how each call ended, and keeps that until it is acknowledged */
 #ifndef SERVICES_PROXY_PROXY_H
 #define SERVICES_PROXY_PROXY_H

@@ -42,10 +42,22 @@ static enum status fail(const char *what, const char *path)
     return STATUS_DENIED;
 }
 
+static enum status join(const char *dir, const char *name, char *ret_path)
+{
+    int size = snprintf(ret_path, PATH_SIZE, "%s/%s", dir, name);
+    if (size < 0 || size >= PATH_SIZE) {
+        errno = ENAMETOOLONG;
+        return fail("use", dir);
+    }
+    return STATUS_OK;
+}
+
 static enum status read_text(const char *dir, const char *name, struct key_text *ret_text)
 {
     char path[PATH_SIZE];
-    snprintf(path, sizeof path, "%s/%s", dir, name);
+    if (join(dir, name, path) != STATUS_OK) {
+        return STATUS_INVALID;
+    }
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t size = fd < 0 ? -1 : read(fd, ret_text->bytes, TEXT_MAX);
     if (fd >= 0) {
@@ -75,7 +87,9 @@ static enum status copy_file(const char *from, const char *to, const char *name,
 {
     char path[PATH_SIZE];
     struct key_text text;
-    snprintf(path, sizeof path, "%s/%s", to, name);
+    if (join(to, name, path) != STATUS_OK) {
+        return STATUS_INVALID;
+    }
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
                   is_public(name) ? 0444 : 0400);
     if (fd < 0) {
@@ -97,7 +111,7 @@ static enum status copy_file(const char *from, const char *to, const char *name,
 static enum status split_one(const char *dir, const struct share *share)
 {
     char to[PATH_SIZE];
-    if (snprintf(to, sizeof to, "%s/%s", dir, share->daemon) >= PATH_SIZE - TEXT_MAX) {
+    if (join(dir, share->daemon, to) != STATUS_OK) {
         return STATUS_INVALID;
     }
     if (mkdir(to, 0700) != 0 && errno != EEXIST) {
@@ -168,8 +182,8 @@ static void remove_keys(const char *dir)
     char path[PATH_SIZE];
     DIR *open_dir = opendir(dir);
     for (struct dirent *entry; open_dir && (entry = readdir(open_dir));) {
-        snprintf(path, sizeof path, "%s/%s", dir, entry->d_name);
-        int fd = chmod(path, 0600) == 0 ? open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+        bool good = join(dir, entry->d_name, path) == STATUS_OK && chmod(path, 0600) == 0;
+        int fd = good ? open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
         if (fd >= 0) {
             (void)!write(fd, zeroes, sizeof zeroes); /* it is about to be removed all the same */
             close(fd);

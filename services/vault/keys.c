@@ -1,10 +1,9 @@
-/* keys.c - the master key, and the data keys that it wraps.
+/* keys.c - the data keys: found, made, renewed and unwrapped under the master key.
  *
- * The master key derives one wrapping key (HKDF, salted with the install's id) and is not kept.
- * Data keys lie in the database wrapped by AES-256-GCM, bound to install, tenant, purpose, id and
- * version.  Unwrapped tenant keys are cached in locked memory.  Nothing here knows a secret.
+ * Data keys lie in the database, wrapped.  Those of tenants are cached unwrapped in locked memory.
+ * A key that is there and does not open is an error, never a reason to make another.
  */
-#include "vault.h"
+#include "kek.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -22,248 +21,267 @@ struct cached {
 struct keys {
     struct store *store;
     row_id install;
-    struct secret *wrapping;
+    struct kek kek;
     struct secret *install_keys[INSTALL_KEYS];
     struct cached cache[CACHE_SLOTS];
 };
 
-struct data_key {
-    row_id id;
-    const char *tenant, *purpose;
-    uint64_t version, seals;
-    struct secret *key;
+static const char *const install_purposes[INSTALL_KEYS] = {"row-mac", "token", "pepper", "csrf"};
+static const char secret_purpose[] = "secret";
+
+/* ---- whose database it is ---- */
+
+struct keks {
+    struct kek current, previous; /* previous: `wrapping` NULL when there is none */
 };
 
-static const char *const install_purposes[INSTALL_KEYS] = {"row-mac", "token", "pepper", "csrf"};
-static const char check_text[] = "seks vault";
-
-static void data_key_free(struct data_key *key)
+static void keks_free(struct keks *keks)
 {
-    secret_free(&key->key);
+    kek_free(&keks->current);
+    kek_free(&keks->previous);
 }
 
-static enum status derive_wrapping(struct view master, const char *install,
-                                   struct secret **ret_key)
+static enum status keks_derive(const struct masters *masters, const char *install,
+                               struct keks *keks)
+{
+    enum status status = kek_derive(masters->current, install, &keks->current);
+    if (status == STATUS_OK && masters->previous.size) {
+        status = kek_derive(masters->previous, install, &keks->previous);
+    }
+    return status;
+}
+
+/* Which of the two the install's check is sealed under, or NULL. */
+static const struct kek *check_owner(const struct keks *keks, const struct install *install)
+{
+    if (kek_opens(&keks->current, install) == STATUS_OK) {
+        return &keks->current;
+    }
+    if (keks->previous.wrapping && kek_opens(&keks->previous, install) == STATUS_OK) {
+        return &keks->previous;
+    }
+    return NULL;
+}
+
+static enum status census(struct store *store, const struct keks *keks, bool check_opens)
+{
+    uint64_t all = 0, strange = 0;
+    enum status status = STATUS_OK;
+    if (store->version >= FORM_WITH_KEKS) {
+        status = data_key_census(store, keks->current.id, keks->previous.id, &all, &strange);
+    }
+    if (status == STATUS_OK && check_opens && strange == 0) {
+        return STATUS_OK;
+    }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    log_error("keys", "the master key is not the one that this database was made with: %llu of %llu "
+                      "data keys are under one that is neither in master.key nor in "
+                      "master.key.previous", (unsigned long long)strange, (unsigned long long)all);
+    return STATUS_DENIED;
+}
+
+enum status keys_check(struct store *store, const struct masters *masters)
+{
+    CLEANUP(keks_free) struct keks keks = {0};
+    struct install install;
+    enum status status = install_read(store, &install);
+    if (status == STATUS_OK) {
+        status = keks_derive(masters, install.id, &keks);
+    }
+    if (status == STATUS_NOT_FOUND) {
+        return STATUS_OK; /* a first start that was cut short: there is no key yet */
+    }
+    return status == STATUS_OK ? census(store, &keks, check_owner(&keks, &install) != NULL)
+                               : status;
+}
+
+/* ---- making and reading ---- */
+
+/* Makes the key of VERSION and stores it wrapped. */
+static enum status make_key(struct keys *keys, const char *tenant, const char *purpose,
+                            uint64_t version, struct data_key_row *ret_row,
+                            struct secret **ret_key)
 {
     CLEANUP(secret_free) struct secret *key = secret_new(NULL, CRYPTO_KEY_BYTES);
-    if (!key) {
+    struct data_key_row row = {.version = version, .created_ms = clock_wall_ms()};
+    if (!key || !view_copy(view_text(tenant), row.tenant, sizeof row.tenant) ||
+        !view_copy(view_text(purpose), row.purpose, sizeof row.purpose)) {
         return STATUS_INTERNAL;
     }
-    enum status status = crypto_hkdf(master, view_text(install), VIEW("seks vault wrapping key 1"),
-                                     secret_data(key), CRYPTO_KEY_BYTES);
+    id_new("dky", row.id);
+    crypto_random(secret_data(key), CRYPTO_KEY_BYTES);
+    enum status status = kek_wrap(&keys->kek, keys->install, secret_view(key), &row);
     if (status == STATUS_OK) {
+        status = data_key_insert(keys->store, &row);
+    }
+    if (status == STATUS_OK) {
+        *ret_row = row;
         *ret_key = TAKE(key);
     }
     return status;
 }
 
-/* ---- whose database it is ---- */
-
-static void check_aad(const char *install, struct buffer *aad)
+static enum status unwrap(struct keys *keys, const struct data_key_row *row,
+                          struct secret **ret_key)
 {
-    crypto_aad_field(aad, VIEW("seks master key check 1"));
-    crypto_aad_field(aad, view_text(install));
-}
-
-static enum status check_opens(struct view wrapping, const char *install, struct view check)
-{
-    CLEANUP(buffer_free) struct buffer aad = BUFFER_EMPTY;
-    CLEANUP(secret_free) struct secret *plain = NULL;
-    check_aad(install, &aad);
-    enum status status = crypto_open(wrapping, buffer_view(&aad), check, &plain);
-    if (status == STATUS_DENIED) {
-        log_error("keys", "the master key is not the one that this database was made with");
+    CLEANUP(secret_free) struct secret *key = NULL;
+    enum status status = kek_unwrap(&keys->kek, keys->install, row, &key);
+    if (status == STATUS_OK && secret_size(key) != CRYPTO_KEY_BYTES) {
+        status = STATUS_DENIED;
     }
-    return status;
-}
-
-enum status keys_peek(const char *path, struct view master)
-{
-    CLEANUP(buffer_free) struct buffer check = BUFFER_EMPTY;
-    CLEANUP(secret_free) struct secret *wrapping = NULL;
-    row_id install;
-    enum status status = store_peek(path, install, &check);
-    if (status == STATUS_NOT_FOUND) {
-        return STATUS_OK; /* a new database; keys_open() checks again */
-    }
-    if (status == STATUS_OK) {
-        status = derive_wrapping(master, install, &wrapping);
-    }
-    if (status == STATUS_OK) {
-        status = check_opens(secret_view(wrapping), install, buffer_view(&check));
-    }
-    return status;
-}
-
-/* ---- wrapping ---- */
-
-static void wrap_aad(const struct keys *keys, const struct data_key *key, struct buffer *aad)
-{
-    uint8_t version[8];
-    for (size_t i = 0; i < sizeof version; i++) {
-        version[i] = (uint8_t)(key->version >> (56 - 8 * i));
-    }
-    crypto_aad_field(aad, VIEW("seks data key 1"));
-    crypto_aad_field(aad, view_text(keys->install));
-    crypto_aad_field(aad, view_text(key->tenant));
-    crypto_aad_field(aad, view_text(key->purpose));
-    crypto_aad_field(aad, view_text(key->id));
-    crypto_aad_field(aad, view_of(version, sizeof version));
-}
-
-/* Makes a key of VERSION and stores it wrapped; KEY's tenant and purpose are set. */
-static enum status make_key(struct keys *keys, uint64_t version, struct data_key *key)
-{
-    static const char sql[] = "INSERT INTO data_keys (id, tenant, purpose, version, wrapped,"
-                              " seals, created_ms) VALUES (?, ?, ?, ?, ?, 0, ?)";
-    CLEANUP(query_end) struct query query = query_new(keys->store, sql);
-    CLEANUP(buffer_free) struct buffer aad = BUFFER_EMPTY;
-    CLEANUP(buffer_free) struct buffer wrapped = BUFFER_EMPTY;
-    id_new("dky", key->id);
-    key->version = version;
-    key->seals = 0;
-    secret_free(&key->key);
-    key->key = secret_new(NULL, CRYPTO_KEY_BYTES);
-    if (!key->key) {
-        return STATUS_INTERNAL;
-    }
-    crypto_random(secret_data(key->key), CRYPTO_KEY_BYTES);
-    wrap_aad(keys, key, &aad);
-    enum status status = crypto_seal(secret_view(keys->wrapping), buffer_view(&aad),
-                                     secret_view(key->key), &wrapped);
     if (status != STATUS_OK) {
+        log_error("keys", "data key %s does not open: %s", row->id, status_name(status));
         return status;
     }
-    query_text(&query, key->id);
-    query_text(&query, key->tenant);
-    query_text(&query, key->purpose);
-    query_number(&query, key->version);
-    query_bytes(&query, buffer_view(&wrapped));
-    query_number(&query, clock_wall_ms());
-    return query_run(&query);
+    *ret_key = TAKE(key);
+    return STATUS_OK;
 }
 
-/* Takes id, version, seals and the wrapped key from QUERY's next row. */
-static enum status read_key(struct keys *keys, struct query *query, struct data_key *key)
+static enum status load_install_key(struct keys *keys, size_t which)
 {
-    CLEANUP(buffer_free) struct buffer aad = BUFFER_EMPTY;
-    if (!query_row(query)) {
-        return query->status == STATUS_OK ? STATUS_NOT_FOUND : query->status;
+    struct data_key_row row;
+    enum status status = data_key_newest(keys->store, "", install_purposes[which], &row);
+    if (status == STATUS_NOT_FOUND) {
+        log_error("keys", "the key for %s is not in the database", install_purposes[which]);
+        return STATUS_INVALID;
     }
-    query_get_text(query, key->id, sizeof key->id);
-    key->version = query_get_number(query);
-    key->seals = query_get_number(query);
-    wrap_aad(keys, key, &aad);
-    enum status status = crypto_open(secret_view(keys->wrapping), buffer_view(&aad),
-                                     query_get_view(query), &key->key);
-    if (status == STATUS_OK && secret_size(key->key) != CRYPTO_KEY_BYTES) {
-        return STATUS_DENIED;
-    }
-    return status;
-}
-
-static enum status newest_key(struct keys *keys, struct data_key *key)
-{
-    static const char sql[] = "SELECT id, version, seals, wrapped FROM data_keys"
-                              " WHERE tenant = ? AND purpose = ? ORDER BY version DESC LIMIT 1";
-    CLEANUP(query_end) struct query query = query_new(keys->store, sql);
-    query_text(&query, key->tenant);
-    query_text(&query, key->purpose);
-    return read_key(keys, &query, key);
+    return status == STATUS_OK ? unwrap(keys, &row, &keys->install_keys[which]) : status;
 }
 
 /* ---- opening ---- */
 
-static enum status insert_install(struct keys *keys, struct view master)
+static enum status make_install(struct keys *keys, struct view master)
 {
-    static const char sql[] = "INSERT INTO install (one, id, master_check, created_ms)"
-                              " VALUES (1, ?, ?, ?)";
-    CLEANUP(query_end) struct query query = query_new(keys->store, sql);
-    CLEANUP(buffer_free) struct buffer aad = BUFFER_EMPTY;
-    CLEANUP(buffer_free) struct buffer check = BUFFER_EMPTY;
-    id_new("ins", keys->install);
-    enum status status = derive_wrapping(master, keys->install, &keys->wrapping);
-    check_aad(keys->install, &aad);
+    struct install install = {0};
+    struct data_key_row row;
+    id_new("ins", install.id);
+    memcpy(keys->install, install.id, sizeof keys->install);
+    enum status status = kek_derive(master, install.id, &keys->kek);
     if (status == STATUS_OK) {
-        status = crypto_seal(secret_view(keys->wrapping), buffer_view(&aad),
-                             view_text(check_text), &check);
+        status = kek_make_check(&keys->kek, &install);
     }
-    if (status != STATUS_OK) {
-        return status;
+    if (status == STATUS_OK) {
+        status = install_insert(keys->store, &install);
     }
-    query_text(&query, keys->install);
-    query_bytes(&query, buffer_view(&check));
-    query_number(&query, clock_wall_ms());
-    return query_run(&query);
-}
-
-static enum status load_install(struct keys *keys, struct view master)
-{
-    static const char sql[] = "SELECT id, master_check FROM install";
-    CLEANUP(query_end) struct query query = query_new(keys->store, sql);
-    if (!query_row(&query)) {
-        return query.status == STATUS_OK ? STATUS_NOT_FOUND : query.status;
+    for (size_t i = 0; i < INSTALL_KEYS && status == STATUS_OK; i++) {
+        status = make_key(keys, "", install_purposes[i], 1, &row, &keys->install_keys[i]);
     }
-    query_get_text(&query, keys->install, sizeof keys->install);
-    enum status status = derive_wrapping(master, keys->install, &keys->wrapping);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    return check_opens(secret_view(keys->wrapping), keys->install, query_get_view(&query));
-}
-
-static enum status load_install_keys(struct keys *keys, bool make)
-{
-    for (size_t i = 0; i < INSTALL_KEYS; i++) {
-        CLEANUP(data_key_free) struct data_key key = {.tenant = "",
-                                                      .purpose = install_purposes[i]};
-        enum status status = make ? make_key(keys, 1, &key) : newest_key(keys, &key);
-        if (status != STATUS_OK) {
-            log_error("keys", "the key for %s does not open: %s", install_purposes[i],
-                      status_name(status));
-            return status;
-        }
-        keys->install_keys[i] = TAKE(key.key);
-    }
-    return STATUS_OK;
+    return status;
 }
 
 static enum status first_start(struct keys *keys, struct view master)
 {
     enum status status = store_begin(keys->store);
     if (status == STATUS_OK) {
-        status = insert_install(keys, master);
-        if (status == STATUS_OK) {
-            status = load_install_keys(keys, true);
-        }
-        status = store_end(keys->store, status);
+        status = store_end(keys->store, make_install(keys, master));
     }
     if (status == STATUS_OK) {
-        store_checkpoint(keys->store); /* store_peek() reads the file alone */
+        store_checkpoint(keys->store);
     }
     return status;
 }
 
-enum status keys_open(struct store *store, struct view master, struct keys **ret_keys)
+/* A database of an older form until now does not say yet whose its keys are. */
+static enum status adopt(struct store *store, const struct keks *keks, struct install *install)
+{
+    const struct kek *owner = check_owner(keks, install);
+    if (!owner) {
+        return STATUS_DENIED;
+    }
+    memcpy(install->kek, owner->id, sizeof install->kek);
+    enum status status = store_begin(store);
+    if (status == STATUS_OK) {
+        status = data_key_adopt(store, owner->id);
+        status = store_end(store, status == STATUS_OK ? install_set_check(store, install)
+                                                      : status);
+    }
+    return status;
+}
+
+/* Whatever is under the previous master key goes under the current one. */
+static enum status leave_previous(struct store *store, const struct keks *keks)
+{
+    uint64_t count = 0;
+    if (!keks->previous.wrapping) {
+        return STATUS_OK;
+    }
+    enum status status = rewrap_all(store, &keks->previous, &keks->current, &count);
+    if (status == STATUS_OK && count > 0) {
+        log_info("keys", "%llu data keys are now under the new master key %s; "
+                         "master.key.previous is not needed any more, but for older backups",
+                 (unsigned long long)count, keks->current.id);
+    }
+    return status;
+}
+
+static enum status load(struct keys *keys, const struct masters *masters,
+                        struct install *install)
+{
+    CLEANUP(keks_free) struct keks keks = {0};
+    memcpy(keys->install, install->id, sizeof keys->install);
+    enum status status = keks_derive(masters, install->id, &keks);
+    if (status == STATUS_OK && !install->kek[0]) {
+        status = adopt(keys->store, &keks, install);
+    }
+    if (status == STATUS_OK) {
+        status = leave_previous(keys->store, &keks);
+    }
+    if (status == STATUS_OK) {
+        keys->kek = keks.current;
+        keks.current.wrapping = NULL;
+    }
+    for (size_t i = 0; i < INSTALL_KEYS && status == STATUS_OK; i++) {
+        status = load_install_key(keys, i);
+    }
+    return status;
+}
+
+enum status keys_open(struct store *store, const struct masters *masters, struct keys **ret_keys)
 {
     CLEANUP(keys_free) struct keys *keys = calloc(1, sizeof *keys);
+    struct install install;
     if (!keys) {
         return STATUS_INTERNAL;
     }
     keys->store = store;
-    enum status status = load_install(keys, master);
+    enum status status = install_read(store, &install);
     if (status == STATUS_NOT_FOUND) {
-        status = first_start(keys, master);
+        status = first_start(keys, masters->current);
     } else if (status == STATUS_OK) {
-        status = load_install_keys(keys, false);
+        status = load(keys, masters, &install);
     }
     if (status != STATUS_OK) {
         return status;
     }
     struct view mac_key = keys_install(keys, INSTALL_ROW_MAC);
+    secret_free(&store->mac_key);
     store->mac_key = secret_new(mac_key.data, mac_key.size);
     *ret_keys = TAKE(keys);
     return store->mac_key ? STATUS_OK : STATUS_INTERNAL;
+}
+
+enum status keys_rotate(struct keys *keys, struct view master, uint64_t *ret_count)
+{
+    CLEANUP(kek_free) struct kek next = {0};
+    enum status status = kek_derive(master, keys->install, &next);
+    if (status == STATUS_OK) {
+        status = rewrap_all(keys->store, &keys->kek, &next, ret_count);
+    }
+    if (status == STATUS_OK) {
+        kek_free(&keys->kek);
+        keys->kek = next;
+        next.wrapping = NULL;
+    }
+    return status;
+}
+
+bool keys_under(const struct keys *keys, struct view master)
+{
+    CLEANUP(kek_free) struct kek kek = {0};
+    return kek_derive(master, keys->install, &kek) == STATUS_OK &&
+           strcmp(kek.id, keys->kek.id) == 0;
 }
 
 void keys_free(struct keys **keys)
@@ -275,7 +293,7 @@ void keys_free(struct keys **keys)
     for (size_t i = 0; i < INSTALL_KEYS; i++) {
         secret_free(&(*keys)->install_keys[i]);
     }
-    secret_free(&(*keys)->wrapping);
+    kek_free(&(*keys)->kek);
     free(*keys);
     *keys = NULL;
 }
@@ -305,72 +323,79 @@ static struct cached *slot_of(struct keys *keys, const char *id)
     return &keys->cache[token_crc32(view_text(id)) % CACHE_SLOTS];
 }
 
-static struct view cache_key(struct keys *keys, struct data_key *key)
+static struct view cache_key(struct keys *keys, const struct data_key_row *row,
+                             struct secret *key)
 {
-    struct cached *slot = slot_of(keys, key->id);
+    struct cached *slot = slot_of(keys, row->id);
     secret_free(&slot->key);
-    (void)view_copy(view_text(key->id), slot->id, sizeof slot->id);             /* both are ids */
-    (void)view_copy(view_text(key->tenant), slot->tenant, sizeof slot->tenant);
-    slot->key = TAKE(key->key);
+    memcpy(slot->id, row->id, sizeof slot->id);
+    memcpy(slot->tenant, row->tenant, sizeof slot->tenant);
+    slot->key = key;
     return secret_view(slot->key);
 }
 
-static enum status count_seal(struct keys *keys, const struct data_key *key)
+enum status keys_renew(struct keys *keys, const char *tenant)
 {
-    static const char sql[] = "UPDATE data_keys SET seals = seals + 1 WHERE id = ?";
-    CLEANUP(query_end) struct query query = query_new(keys->store, sql);
-    query_text(&query, key->id);
-    return query_run_one(&query);
+    CLEANUP(secret_free) struct secret *key = NULL;
+    struct data_key_row row;
+    enum status status = data_key_newest(keys->store, tenant, secret_purpose, &row);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    return make_key(keys, tenant, secret_purpose, row.version + 1, &row, &key);
+}
+
+static bool worn(const struct data_key_row *row)
+{
+    return row->seals >= SEALS_MAX - 1 || row->created_ms + KEY_LIFE_MS <= clock_wall_ms();
 }
 
 enum status keys_for_seal(struct keys *keys, const char *tenant, char *ret_id,
                           struct view *ret_key)
 {
-    CLEANUP(data_key_free) struct data_key key = {.tenant = tenant, .purpose = "secret"};
-    enum status status = newest_key(keys, &key);
+    CLEANUP(secret_free) struct secret *key = NULL;
+    struct data_key_row row;
+    enum status status = data_key_newest(keys->store, tenant, secret_purpose, &row);
     if (status == STATUS_NOT_FOUND) {
-        status = make_key(keys, 1, &key);
-    } else if (status == STATUS_OK && key.seals >= SEALS_MAX - 1) {
-        status = make_key(keys, key.version + 1, &key);
+        status = make_key(keys, tenant, secret_purpose, 1, &row, &key);
+    } else if (status == STATUS_OK && worn(&row)) {
+        status = make_key(keys, tenant, secret_purpose, row.version + 1, &row, &key);
+    } else if (status == STATUS_OK) {
+        status = unwrap(keys, &row, &key);
     }
     if (status == STATUS_OK) {
-        status = count_seal(keys, &key);
+        status = data_key_count_seal(keys->store, row.id);
     }
     if (status != STATUS_OK) {
         return status;
     }
-    (void)view_copy(view_text(key.id), ret_id, sizeof(row_id)); /* an id fits an id */
-    *ret_key = cache_key(keys, &key);
+    memcpy(ret_id, row.id, sizeof row.id);
+    *ret_key = cache_key(keys, &row, TAKE(key));
     return STATUS_OK;
 }
 
 enum status keys_for_open(struct keys *keys, const char *tenant, const char *id,
                           struct view *ret_key)
 {
-    static const char sql[] = "SELECT id, version, seals, wrapped FROM data_keys"
-                              " WHERE tenant = ? AND purpose = ? AND id = ?";
+    CLEANUP(secret_free) struct secret *key = NULL;
+    struct data_key_row row;
     struct cached *slot = slot_of(keys, id);
     if (slot->key && strcmp(slot->id, id) == 0 && strcmp(slot->tenant, tenant) == 0) {
         *ret_key = secret_view(slot->key);
         return STATUS_OK;
     }
-    CLEANUP(query_end) struct query query = query_new(keys->store, sql);
-    CLEANUP(data_key_free) struct data_key key = {.tenant = tenant, .purpose = "secret"};
-    query_text(&query, tenant);
-    query_text(&query, key.purpose);
-    query_text(&query, id);
-    enum status status = read_key(keys, &query, &key);
+    enum status status = data_key_by_id(keys->store, tenant, secret_purpose, id, &row);
     if (status == STATUS_OK) {
-        *ret_key = cache_key(keys, &key);
+        status = unwrap(keys, &row, &key);
+    }
+    if (status == STATUS_OK) {
+        *ret_key = cache_key(keys, &row, TAKE(key));
     }
     return status;
 }
 
 enum status keys_erase(struct keys *keys, const char *tenant)
 {
-    static const char sql[] = "DELETE FROM data_keys WHERE tenant = ? AND tenant <> ''";
-    CLEANUP(query_end) struct query query = query_new(keys->store, sql);
     keys_forget(keys);
-    query_text(&query, tenant);
-    return query_run(&query);
+    return data_key_erase(keys->store, tenant);
 }

@@ -56,7 +56,7 @@ int main(int argc, char **argv)
     static const struct daemon daemon = {
         .name = "vault",
         .options = options,
-        .environment = vault_take_environment,
+        .environment = master_take_environment,
         .open = open_vault,
         .drain = drain,
         .metrics = metrics,

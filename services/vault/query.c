@@ -9,6 +9,17 @@
 
 #include "common/log.h"
 
+/* A broken disk fails every write: once a second is enough. */
+static void complain(struct store *store)
+{
+    static struct log_limit limit;
+    uint64_t count;
+    if (log_due(&limit, &count)) {
+        log_error("store", "the disk: %s (error %d, %llu times)", sqlite3_errmsg(store->db),
+                  sqlite3_extended_errcode(store->db), (unsigned long long)count);
+    }
+}
+
 static enum status outcome(struct store *store, int code)
 {
     switch (code & 0xff) {
@@ -22,6 +33,11 @@ static enum status outcome(struct store *store, int code)
         return STATUS_STORAGE_FULL;
     case SQLITE_TOOBIG:
         return STATUS_TOO_LARGE;
+    case SQLITE_READONLY: /* the disk: what only reads goes on */
+    case SQLITE_IOERR:
+    case SQLITE_CANTOPEN:
+        complain(store);
+        return STATUS_UNAVAILABLE;
     }
     log_error("store", "%s", sqlite3_errmsg(store->db));
     return STATUS_INTERNAL;
@@ -192,4 +208,26 @@ enum status row_mac_make(struct store *store, struct row_mac *mac, uint8_t *ret_
     }
     buffer_free(&mac->fields);
     return status;
+}
+
+enum status query_only_row(struct query *query)
+{
+    if (query_row(query)) {
+        return STATUS_OK;
+    }
+    return query->status == STATUS_OK ? STATUS_NOT_FOUND : query->status;
+}
+
+struct view hash_view(const uint8_t *hash)
+{
+    return view_of(hash, CRYPTO_HASH_BYTES);
+}
+
+enum status query_mac_matches(struct query *query, enum status made, const uint8_t *mac)
+{
+    struct view stored = query_get_view(query);
+    if (made != STATUS_OK) {
+        return made;
+    }
+    return secret_equal(stored, hash_view(mac)) ? STATUS_OK : STATUS_DENIED;
 }

@@ -9,29 +9,6 @@
     "SELECT id, account, agent, provider, secret, hash, last4, created_ms, expires_ms, "     \
     "lifetime_s, used_ms, mac FROM tokens "
 
-static struct view hash_view(const uint8_t *hash)
-{
-    return view_of(hash, CRYPTO_HASH_BYTES);
-}
-
-static enum status mac_matches(struct query *query, enum status made, const uint8_t *mac)
-{
-    struct view stored = query_get_view(query);
-    if (made != STATUS_OK) {
-        return made;
-    }
-    return secret_equal(stored, hash_view(mac)) ? STATUS_OK : STATUS_DENIED;
-}
-
-/* Steps to the only row, or says why there is none. */
-static enum status only_row(struct query *query)
-{
-    if (query_row(query)) {
-        return STATUS_OK;
-    }
-    return query->status == STATUS_OK ? STATUS_NOT_FOUND : query->status;
-}
-
 /* ---- agents ---- */
 
 void agent_free(struct agent *agent)
@@ -63,7 +40,7 @@ static enum status agent_columns(struct query *query, struct agent *ret)
     query_get_bytes(query, ret->hash, sizeof ret->hash);
     ret->created_ms = query_get_number(query);
     ret->seen_ms = query_get_number(query);
-    return mac_matches(query, agent_mac(query->store, ret, mac), mac);
+    return query_mac_matches(query, agent_mac(query->store, ret, mac), mac);
 }
 
 enum status agent_insert(struct store *store, const struct agent *agent)
@@ -115,7 +92,7 @@ enum status agent_by_id(struct store *store, const char *account, const char *id
     CLEANUP(query_end) struct query query = query_new(store, sql);
     query_text(&query, account);
     query_text(&query, id);
-    enum status status = only_row(&query);
+    enum status status = query_only_row(&query);
     return status == STATUS_OK ? agent_columns(&query, ret) : status;
 }
 
@@ -124,7 +101,7 @@ enum status agent_by_hash(struct store *store, struct view hash, struct agent *r
     static const char sql[] = AGENT_SELECT "WHERE hash = ?";
     CLEANUP(query_end) struct query query = query_new(store, sql);
     query_bytes(&query, hash);
-    enum status status = only_row(&query);
+    enum status status = query_only_row(&query);
     return status == STATUS_OK ? agent_columns(&query, ret) : status;
 }
 
@@ -135,7 +112,7 @@ enum status agent_by_name(struct store *store, const char *account, const char *
     CLEANUP(query_end) struct query query = query_new(store, sql);
     query_text(&query, account);
     query_text(&query, name);
-    enum status status = only_row(&query);
+    enum status status = query_only_row(&query);
     return status == STATUS_OK ? agent_columns(&query, ret) : status;
 }
 
@@ -214,7 +191,7 @@ static enum status token_columns(struct query *query, struct token *ret)
     ret->expires_ms = query_get_number(query);
     ret->lifetime_s = query_get_number(query);
     ret->used_ms = query_get_number(query);
-    return mac_matches(query, token_mac(query->store, ret, mac), mac);
+    return query_mac_matches(query, token_mac(query->store, ret, mac), mac);
 }
 
 enum status token_insert(struct store *store, const struct token *token)
@@ -271,7 +248,7 @@ enum status token_by_id(struct store *store, const char *account, const char *ag
     query_text(&query, account);
     query_text(&query, agent);
     query_text(&query, id);
-    enum status status = only_row(&query);
+    enum status status = query_only_row(&query);
     return status == STATUS_OK ? token_columns(&query, ret) : status;
 }
 
@@ -280,7 +257,7 @@ enum status token_by_hash(struct store *store, struct view hash, struct token *r
     static const char sql[] = TOKEN_SELECT "WHERE hash = ?";
     CLEANUP(query_end) struct query query = query_new(store, sql);
     query_bytes(&query, hash);
-    enum status status = only_row(&query);
+    enum status status = query_only_row(&query);
     return status == STATUS_OK ? token_columns(&query, ret) : status;
 }
 
@@ -340,7 +317,7 @@ enum status dead_by_hash(struct store *store, struct view hash, struct dead_toke
                               " WHERE hash = ?";
     CLEANUP(query_end) struct query query = query_new(store, sql);
     query_bytes(&query, hash);
-    enum status status = only_row(&query);
+    enum status status = query_only_row(&query);
     if (status == STATUS_OK) {
         query_get_text(&query, ret->token, sizeof ret->token);
         query_get_text(&query, ret->account, sizeof ret->account);

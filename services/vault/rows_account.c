@@ -6,21 +6,6 @@
 #define ACCOUNT_SELECT "SELECT id, email, password, created_ms, mac FROM accounts "
 #define KEY_SELECT "SELECT id, account, name, hash, last4, created_ms, used_ms, mac FROM account_keys "
 
-static struct view hash_view(const uint8_t *hash)
-{
-    return view_of(hash, CRYPTO_HASH_BYTES);
-}
-
-/* Whether the next column is the MAC that was made. */
-static enum status mac_matches(struct query *query, enum status made, const uint8_t *mac)
-{
-    struct view stored = query_get_view(query);
-    if (made != STATUS_OK) {
-        return made;
-    }
-    return secret_equal(stored, hash_view(mac)) ? STATUS_OK : STATUS_DENIED;
-}
-
 /* ---- accounts ---- */
 
 static enum status account_mac(struct store *store, const struct account *account, uint8_t *ret)
@@ -43,7 +28,7 @@ static enum status account_read(struct query *query, struct account *ret)
     query_get_text(query, ret->email, sizeof ret->email);
     query_get_text(query, ret->password, sizeof ret->password);
     ret->created_ms = query_get_number(query);
-    return mac_matches(query, account_mac(query->store, ret, mac), mac);
+    return query_mac_matches(query, account_mac(query->store, ret, mac), mac);
 }
 
 enum status account_insert(struct store *store, const struct account *account)
@@ -154,7 +139,7 @@ enum status session_by_hash(struct store *store, struct view hash, struct sessio
     query_get_text(&query, ret->account, sizeof ret->account);
     ret->created_ms = query_get_number(&query);
     ret->last_ms = query_get_number(&query);
-    return mac_matches(&query, session_mac(store, ret, mac), mac);
+    return query_mac_matches(&query, session_mac(store, ret, mac), mac);
 }
 
 enum status session_delete(struct store *store, struct view hash)
@@ -203,7 +188,7 @@ static enum status key_columns(struct query *query, struct account_key *ret)
     query_get_text(query, ret->last4, sizeof ret->last4);
     ret->created_ms = query_get_number(query);
     ret->used_ms = query_get_number(query);
-    return mac_matches(query, key_mac(query->store, ret, mac), mac);
+    return query_mac_matches(query, key_mac(query->store, ret, mac), mac);
 }
 
 enum status key_insert(struct store *store, const struct account_key *key)

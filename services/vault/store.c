@@ -1,7 +1,8 @@
 /* store.c - opens the database file, brings it to the newest form, and begins and ends transactions.
  *
- * One connection, exclusive, write-ahead log, every commit on disk before it counts.  Before it is
- * opened for writing at all, store_peek() lets the caller see whose master key it is.
+ * One connection, exclusive, write-ahead log, every commit on disk before it counts.  It is opened in
+ * two steps: first it is only looked at, and a caller who finds that it is not his closes it again
+ * with not a byte changed, the write-ahead log of a killed process included.
  */
 #include "store.h"
 
@@ -10,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/log.h"
 
@@ -51,6 +53,9 @@ static const char *const migrations[] = {
     " data_key TEXT NOT NULL, blob BLOB NOT NULL, created_ms INTEGER NOT NULL,"
     " updated_ms INTEGER NOT NULL, UNIQUE (account, name)) STRICT;",
     "ALTER TABLE secrets ADD COLUMN used_ms INTEGER NOT NULL DEFAULT 0",
+    /* 3: each data key names the master key that wraps it. */
+    "ALTER TABLE install ADD COLUMN kek TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE data_keys ADD COLUMN kek TEXT NOT NULL DEFAULT '';",
 };
 enum { VERSION = sizeof migrations / sizeof migrations[0] };
 
@@ -83,50 +88,116 @@ static bool sound(sqlite3 *db)
     return good;
 }
 
-static enum status read_install(sqlite3 *db, char *ret_id, struct buffer *ret_check)
+/* ---- looking ---- */
+
+static enum status cannot_open(struct store *store, const char *path)
 {
-    sqlite3_stmt *statement = NULL;
-    enum status status = STATUS_NOT_FOUND;
-    if (sqlite3_prepare_v2(db, "SELECT id, master_check FROM install", -1, &statement, NULL) ==
-            SQLITE_OK &&
-        sqlite3_step(statement) == SQLITE_ROW) {
-        const void *id = sqlite3_column_blob(statement, 0);
-        struct view text = view_of(id, (size_t)sqlite3_column_bytes(statement, 0));
-        const void *check = sqlite3_column_blob(statement, 1);
-        buffer_append(ret_check, check, (size_t)sqlite3_column_bytes(statement, 1));
-        status = view_copy(text, ret_id, ID_SIZE_MAX + 1) ? STATUS_OK : STATUS_INVALID;
+    static const struct {
+        int code;
+        enum status status;
+        const char *text;
+    } rows[] = {
+        {SQLITE_BUSY, STATUS_UNAVAILABLE, "it is in use: is another vault running?"},
+        {SQLITE_NOTADB, STATUS_INVALID, "its header is damaged, or it is no database"},
+        {SQLITE_CORRUPT, STATUS_INVALID, "it is damaged"},
+        {SQLITE_READONLY, STATUS_UNAVAILABLE, "it cannot be written"},
+    };
+    int code = store->db ? sqlite3_errcode(store->db) & 0xff : SQLITE_NOMEM;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (rows[i].code == code) {
+            log_error("store", "cannot use %s: %s", path, rows[i].text);
+            return rows[i].status;
+        }
     }
-    (void)sqlite3_finalize(statement);
+    log_error("store", "cannot use %s: %s", path,
+              store->db ? sqlite3_errmsg(store->db) : "no memory");
+    return STATUS_UNAVAILABLE;
+}
+
+static enum status connect_to(struct store *store, const char *path, int flags)
+{
+    flags |= SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW;
+    if (sqlite3_open_v2(path, &store->db, flags, NULL) != SQLITE_OK ||
+        sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL) != SQLITE_OK ||
+        run(store, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA trusted_schema = OFF;"
+                   "PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY") != SQLITE_OK) {
+        return cannot_open(store, path);
+    }
+    if (sqlite3_db_readonly(store->db, "main") == 1) {
+        log_error("store", "cannot use %s: it cannot be written", path);
+        return STATUS_UNAVAILABLE;
+    }
+    return STATUS_OK;
+}
+
+/* ACT on the name of the write-ahead log that belongs to PATH. */
+static int on_wal(const char *path, int (*act)(const char *name))
+{
+    CLEANUP(buffer_free) struct buffer name = BUFFER_EMPTY;
+    buffer_append_text(&name, path);
+    buffer_append(&name, "-wal", sizeof "-wal");
+    return name.failed ? -1 : act((const char *)name.data);
+}
+
+static int exists(const char *name)
+{
+    return access(name, F_OK);
+}
+
+/* The first read takes the lock and, in memory, what is in the write-ahead log. */
+static enum status look(struct store *store, const char *path, bool clean)
+{
+    int64_t version = pragma_number(store->db, "PRAGMA user_version");
+    int64_t tables = pragma_number(store->db, "SELECT count(*) FROM sqlite_schema");
+    if (version < 0 || tables < 0) {
+        return cannot_open(store, path);
+    }
+    store->clean = clean; /* locked: nobody else writes a log now */
+    if (tables == 0) {
+        return STATUS_NOT_FOUND; /* a first start that was cut short */
+    }
+    if (version == 0 || version > VERSION) {
+        log_error("store", "cannot use %s: it has form %lld; this program knows 1 to %d", path,
+                  (long long)version, (int)VERSION);
+        return STATUS_INVALID;
+    }
+    if (!sound(store->db)) {
+        log_error("store", "cannot use %s: it is damaged", path);
+        return STATUS_INVALID;
+    }
+    store->version = (unsigned)version;
+    return STATUS_OK;
+}
+
+enum status store_open(const char *path, struct store **ret_store)
+{
+    struct stat info;
+    if (stat(path, &info) != 0 && errno == ENOENT) {
+        return STATUS_NOT_FOUND;
+    }
+    CLEANUP(store_close) struct store *store = calloc(1, sizeof *store);
+    if (!store) {
+        return STATUS_INTERNAL;
+    }
+    bool clean = on_wal(path, exists) != 0;
+    enum status status = connect_to(store, path, 0);
+    if (status == STATUS_OK) {
+        status = look(store, path, clean);
+    }
+    if (status == STATUS_OK) {
+        *ret_store = TAKE(store);
+    }
     return status;
 }
 
-/* `immutable` keeps SQLite from locking, recovering or creating anything beside the file.  The
- * install row is written once and checkpointed at once, so the file alone is enough. */
-enum status store_peek(const char *path, char *ret_id, struct buffer *ret_check)
-{
-    sqlite3 *db = NULL;
-    struct stat info;
-    enum status status = STATUS_NOT_FOUND;
-    if (stat(path, &info) != 0 || info.st_size == 0) {
-        return STATUS_NOT_FOUND;
-    }
-    char *uri = sqlite3_mprintf("file:%s?immutable=1", path);
-    if (uri && sqlite3_open_v2(uri, &db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, NULL) ==
-                   SQLITE_OK) {
-        status = read_install(db, ret_id, ret_check);
-    }
-    (void)sqlite3_close(db); /* read-only: nothing to lose */
-    sqlite3_free(uri);
-    return status;
-}
+
+/* ---- using ---- */
 
 static enum status migrate(struct store *store)
 {
     int64_t version = pragma_number(store->db, "PRAGMA user_version");
-    if (version < 0 || version > VERSION) {
-        log_error("store", "the database has version %lld; this program knows up to %d",
-                  (long long)version, (int)VERSION);
-        return STATUS_INVALID;
+    if (version < 0) {
+        return STATUS_INTERNAL;
     }
     for (; version < VERSION; version++) {
         char stamp[64];
@@ -139,46 +210,37 @@ static enum status migrate(struct store *store)
             return STATUS_INTERNAL;
         }
     }
+    store->version = VERSION;
     return STATUS_OK;
 }
 
-static enum status configure(struct store *store, const char *path)
+enum status store_begin_use(struct store *store)
 {
-    if (run(store, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;"
-                   "PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;"
-                   "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;"
-                   "PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON") != SQLITE_OK ||
-        run(store, "BEGIN EXCLUSIVE; COMMIT") != SQLITE_OK) {
-        log_error("store", "cannot use %s: %s (is another vault running?)", path,
-                  sqlite3_errmsg(store->db));
-        return STATUS_UNAVAILABLE;
-    }
-    if (!sound(store->db)) {
-        log_error("store", "%s is damaged", path);
-        return STATUS_INVALID;
-    }
-    return migrate(store);
-}
-
-enum status store_open(const char *path, struct store **ret_store)
-{
-    CLEANUP(store_close) struct store *store = calloc(1, sizeof *store);
-    if (!store) {
-        return STATUS_INTERNAL;
-    }
-    if (sqlite3_open_v2(path, &store->db,
-                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
-                            SQLITE_OPEN_NOFOLLOW,
-                        NULL) != SQLITE_OK) {
-        log_error("store", "cannot open %s: %s", path,
-                  store->db ? sqlite3_errmsg(store->db) : "no memory");
-        return STATUS_UNAVAILABLE;
+    const char *path = sqlite3_db_filename(store->db, "main");
+    store->clean = false;
+    if (sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL) != SQLITE_OK ||
+        run(store, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+                   "PRAGMA secure_delete = ON; PRAGMA foreign_keys = ON;"
+                   "BEGIN EXCLUSIVE; COMMIT") != SQLITE_OK) {
+        return cannot_open(store, path);
     }
     if (chmod(path, 0600) != 0) {
         log_error("store", "cannot make %s private: %s", path, strerror(errno));
         return STATUS_DENIED;
     }
-    enum status status = configure(store, path);
+    return migrate(store);
+}
+
+enum status store_create(const char *path, struct store **ret_store)
+{
+    CLEANUP(store_close) struct store *store = calloc(1, sizeof *store);
+    if (!store) {
+        return STATUS_INTERNAL;
+    }
+    enum status status = connect_to(store, path, SQLITE_OPEN_CREATE);
+    if (status == STATUS_OK) {
+        status = store_begin_use(store);
+    }
     if (status == STATUS_OK) {
         *ret_store = TAKE(store);
     }
@@ -192,6 +254,9 @@ void store_close(struct store **store)
     }
     for (size_t i = 0; i < (*store)->prepared_count; i++) {
         (void)sqlite3_finalize((*store)->prepared[i].statement);
+    }
+    if ((*store)->clean && (*store)->db) { /* looking made an empty log */
+        (void)on_wal(sqlite3_db_filename((*store)->db, "main"), unlink);
     }
     if (sqlite3_close((*store)->db) != SQLITE_OK) {
         log_error("store", "the database did not close: %s", sqlite3_errmsg((*store)->db));

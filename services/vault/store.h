@@ -10,10 +10,19 @@
 #include "common/crypto.h"
 #include "proto/vault_messages.h"
 
-enum { LAST_CHARS = 4, STATEMENTS_MAX = 96 };
+enum {
+    LAST_CHARS = 4,
+    STATEMENTS_MAX = 128,
+    KEK_ID_MAX = 32,     /* "kek_" and 16 hex digits */
+    FORM_WITH_KEKS = 3,  /* before that, data keys do not name their master key */
+    WRAPPED_KEY_BYTES = CRYPTO_BLOB_OVERHEAD_BYTES + CRYPTO_KEY_BYTES,
+    MASTER_CHECK_MAX = 128,
+};
 
 struct store {
     sqlite3 *db;
+    unsigned version;       /* of the form that it has */
+    bool clean;             /* only looked at, and there was no write-ahead log */
     struct secret *mac_key; /* set by keys_open() */
     struct {
         const char *sql;
@@ -24,11 +33,16 @@ struct store {
 
 /* ---- store.c: opening, migrations, transactions ---- */
 
-/* Reads the check value of the install straight from PATH, without opening it for writing, into
- * RET_ID (ID_SIZE_MAX + 1) and RET_CHECK.  STATUS_NOT_FOUND when there is none to be read yet. */
-MUST_USE enum status store_peek(const char *path, char *ret_id, struct buffer *ret_check);
-/* Opens or creates PATH, checks and migrates it; logs its own failure. */
+/* Opens the database at PATH, which nothing but this process may have open, and looks at it: whether
+ * it is one, sound, and of a form that this program knows.  Until store_begin_use() nothing is
+ * written, not even what lies in the write-ahead log.  Logs its own failure.
+ * STATUS_NOT_FOUND: there is no file, or none with anything in it; says nothing.
+ * STATUS_INVALID: damaged, newer, or not a vault's.  STATUS_UNAVAILABLE: in use, or unreadable. */
 MUST_USE enum status store_open(const char *path, struct store **ret_store);
+/* Makes a new database where none is; the rest as above. */
+MUST_USE enum status store_create(const char *path, struct store **ret_store);
+/* From now on it is written to: brings it to the newest form. */
+MUST_USE enum status store_begin_use(struct store *store);
 void store_close(struct store **store);
 MUST_USE enum status store_begin(struct store *store);
 /* Commits when STATUS is STATUS_OK, else rolls back; the status of it all. */
@@ -74,6 +88,13 @@ void row_mac_bytes(struct row_mac *mac, struct view bytes);
 void row_mac_number(struct row_mac *mac, uint64_t number);
 /* Computes and frees. */
 MUST_USE enum status row_mac_make(struct store *store, struct row_mac *mac, uint8_t *ret_mac);
+
+/* The three ways in which rows are read: STATUS_NOT_FOUND when there is none. */
+MUST_USE enum status query_only_row(struct query *query);
+struct view hash_view(const uint8_t *hash); /* of CRYPTO_HASH_BYTES */
+/* Whether the next column is MAC, if MADE says that it could be made; STATUS_DENIED. */
+MUST_USE enum status query_mac_matches(struct query *query, enum status made,
+                                       const uint8_t *mac);
 
 /* ---- rows ---- */
 
@@ -137,6 +158,47 @@ struct secret_row {
     row_id data_key;
     uint64_t created_ms, updated_ms, used_ms; /* used_ms: 0 for never; written by touch.c alone */
 };
+
+/* The one row about the installation itself. */
+struct install {
+    row_id id;
+    char kek[KEK_ID_MAX + 1];         /* of the master key under which `check` is sealed */
+    uint8_t check[MASTER_CHECK_MAX];  /* a known text under the wrapping key */
+    size_t check_size;
+};
+
+/* A data key, wrapped under the master key that KEK names ("" before FORM_WITH_KEKS: the only
+ * one).  TENANT is empty for the install's own keys. */
+struct data_key_row {
+    row_id id, tenant;
+    char purpose[16];
+    uint64_t version, seals, created_ms;
+    char kek[KEK_ID_MAX + 1];
+    uint8_t wrapped[WRAPPED_KEY_BYTES];
+};
+
+/* ---- rows_keys.c ---- */
+
+MUST_USE enum status install_insert(struct store *store, const struct install *install);
+MUST_USE enum status install_read(struct store *store, struct install *ret);
+MUST_USE enum status install_set_check(struct store *store, const struct install *install);
+
+MUST_USE enum status data_key_insert(struct store *store, const struct data_key_row *key);
+MUST_USE enum status data_key_newest(struct store *store, const char *tenant,
+                                     const char *purpose, struct data_key_row *ret);
+MUST_USE enum status data_key_by_id(struct store *store, const char *tenant, const char *purpose,
+                                    const char *id, struct data_key_row *ret);
+/* All of them by id: the first after ID ("" to begin), STATUS_NOT_FOUND at the end. */
+MUST_USE enum status data_key_after(struct store *store, const char *id,
+                                    struct data_key_row *ret);
+MUST_USE enum status data_key_set_wrapped(struct store *store, const struct data_key_row *key);
+MUST_USE enum status data_key_count_seal(struct store *store, const char *id);
+MUST_USE enum status data_key_erase(struct store *store, const char *tenant);
+/* How many there are, and how many of them under neither of the two master keys. */
+MUST_USE enum status data_key_census(struct store *store, const char *kek, const char *other,
+                                     uint64_t *ret_all, uint64_t *ret_strange);
+/* Names the master key of the rows that name none, after the form of the database has changed. */
+MUST_USE enum status data_key_adopt(struct store *store, const char *kek);
 
 /* ---- rows_account.c ---- */
 

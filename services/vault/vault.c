@@ -1,7 +1,7 @@
 /* vault.c - opens what the vault has, takes records in, closes in reverse.
  *
- * The master key is read, checked against the database and dropped before anything is opened for
- * writing: a wrong one leaves the file as it was.
+ * The master key is checked against the database before anything is written: a wrong one leaves
+ * the files as they were.
  */
 #include "vault.h"
 
@@ -17,67 +17,51 @@ enum {
 };
 static const uint64_t day_ms = 24ull * 60 * 60 * 1000;
 
-/* ---- the master key ---- */
+/* ---- opening ---- */
 
-static struct secret *master_from_environment;
-static bool master_in_environment;
-
-void vault_take_environment(void)
+static enum status make_directory(const char *path)
 {
-    char *text = getenv("MASTER_KEY");
-    uint8_t key[CRYPTO_KEY_BYTES];
-    if (!text) {
-        return;
+    if (mkdir(path, 0700) != 0 && errno != EEXIST) {
+        log_error("vault", "cannot make %s: %s", path, strerror(errno));
+        return STATUS_UNAVAILABLE;
     }
-    master_in_environment = true;
-    if (hex_decode(view_text(text), key, sizeof key)) {
-        master_from_environment = secret_new(key, sizeof key);
-    }
-    explicit_bzero(key, sizeof key);
-    explicit_bzero(text, strlen(text)); /* /proc/PID/environ shows this very memory */
-    (void)unsetenv("MASTER_KEY");       /* fails only for a bad name */
-}
-
-static enum status read_master(struct vault *vault, struct secret **ret_master)
-{
-    if (!master_in_environment) {
-        return keyfile_read(vault->options.keys, "master.key", CRYPTO_KEY_BYTES, ret_master);
-    }
-    log_warn("keys", "the master key came in the environment, where others may see it: "
-                     "use %s/master.key", vault->options.keys);
-    if (!master_from_environment) {
-        log_error("keys", "MASTER_KEY is not 64 hex digits");
-        return STATUS_INVALID;
-    }
-    *ret_master = TAKE(master_from_environment);
     return STATUS_OK;
 }
 
-/* ---- opening ---- */
+/* Opens for use what is there, or makes a new one where there never was one. */
+static enum status open_store(struct vault *vault, const struct masters *masters)
+{
+    char path[VAULT_PATH_SIZE];
+    enum status status = vault_path(vault->options.data, "vault.db", path);
+    if (status == STATUS_OK) {
+        status = make_directory(vault->options.data);
+    }
+    if (status == STATUS_OK) {
+        status = store_open(path, &vault->store);
+    }
+    if (status == STATUS_NOT_FOUND) {
+        status = mark_absent(vault->options.data);
+        return status == STATUS_OK ? store_create(path, &vault->store) : status;
+    }
+    if (status == STATUS_OK) {
+        status = keys_check(vault->store, masters);
+    }
+    return status == STATUS_OK ? store_begin_use(vault->store) : status;
+}
 
 static enum status open_database(struct vault *vault)
 {
-    CLEANUP(secret_free) struct secret *master = NULL;
-    char path[4096];
-    int size = snprintf(path, sizeof path, "%s/vault.db", vault->options.data);
-    if (size < 0 || (size_t)size >= sizeof path) {
-        log_error("vault", "the path of --data is too long");
-        return STATUS_INVALID;
-    }
-    enum status status = read_master(vault, &master);
+    CLEANUP(master_free) struct master master = {0};
+    enum status status = master_read(vault->options.keys, &master);
+    const struct masters masters = master_views(&master);
     if (status == STATUS_OK) {
-        status = keys_peek(path, secret_view(master));
+        status = open_store(vault, &masters);
     }
-    if (status != STATUS_OK) {
-        return status;
-    }
-    if (mkdir(vault->options.data, 0700) != 0 && errno != EEXIST) {
-        log_error("vault", "cannot make %s: %s", vault->options.data, strerror(errno));
-        return STATUS_UNAVAILABLE;
-    }
-    status = store_open(path, &vault->store);
     if (status == STATUS_OK) {
-        status = keys_open(vault->store, secret_view(master), &vault->keys);
+        status = keys_open(vault->store, &masters, &vault->keys);
+    }
+    if (status == STATUS_OK) {
+        status = mark_make(vault->options.data, keys_install_id(vault->keys));
     }
     if (status == STATUS_OK) {
         status = dead_prune(vault->store, clock_wall_ms() - DEAD_KEPT_MS_DAYS * day_ms);
@@ -202,7 +186,6 @@ void vault_close(struct vault *vault)
     providers_free(&vault->providers);
     secret_free(&vault->intake_private);
     secret_free(&vault->grant_key);
-    secret_free(&master_from_environment);
 }
 
 /* ---- records of gateways ---- */

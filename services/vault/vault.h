@@ -9,7 +9,10 @@
  * audit_link.c   records on their way to the audit daemon, and their acknowledgements
  * audit_mark.c   how far the audit log went, so that a shorter one is noticed
  * touch.c        last-used times, written in batches
- * keys.c, seal.c the master key, the data keys under it, and secrets under those
+ * master.c       where the master key comes from
+ * mark.c         that there has been a database
+ * kek.c, rewrap.c what it wraps, and how it is changed
+ * keys.c, seal.c the data keys, and secrets under those
  * store.h        the database
  * json.c         the bodies of answers
  *
@@ -78,8 +81,9 @@ struct vault {
 
 /* ---- vault.c ---- */
 
-/* Takes MASTER_KEY out of the environment, for vault_open(); called by daemon_run(). */
-void vault_take_environment(void);
+enum { VAULT_PATH_SIZE = 4096 };
+/* DIR/NAME; STATUS_INVALID with a log line when it is too long.  RET_PATH takes VAULT_PATH_SIZE. */
+MUST_USE enum status vault_path(const char *dir, const char *name, char *ret_path);
 MUST_USE enum status vault_open(struct vault *vault, struct loop *loop);
 void vault_close(struct vault *vault);
 void vault_metrics(const struct vault *vault, struct buffer *text);
@@ -201,13 +205,48 @@ void touches_free(struct touches **touches); /* writes what is left */
 void touch(struct touches *touches, enum touch_kind kind, struct view id, uint64_t now_ms);
 void touches_write(struct touches *touches);
 
+/* ---- master.c ---- */
+
+struct master {
+    struct secret *current, *previous; /* previous: NULL when there is none */
+};
+/* Takes MASTER_KEY and CREDENTIALS_DIRECTORY out of the environment; called by daemon_run(). */
+void master_take_environment(void);
+/* From the environment (with a warning), the systemd credential or the file master.key in DIR; and
+ * DIR/master.key.previous when it is there.  Logs its own failure. */
+MUST_USE enum status master_read(const char *dir, struct master *ret_master);
+void master_free(struct master *master);
+struct masters master_views(const struct master *master);
+
+/* ---- mark.c: DIR/vault.install says that there has been a database ---- */
+
+/* STATUS_INVALID, with a log line, when DIR had a database: a new one is not made over it. */
+MUST_USE enum status mark_absent(const char *dir);
+MUST_USE enum status mark_make(const char *dir, const char *install);
+
 /* ---- keys.c ---- */
 
 enum install_key { INSTALL_ROW_MAC, INSTALL_TOKEN, INSTALL_PEPPER, INSTALL_CSRF, INSTALL_KEYS };
 
-/* Refuses a MASTER key that is not the database's: STATUS_DENIED with a log line; reads only. */
-MUST_USE enum status keys_peek(const char *path, struct view master);
-MUST_USE enum status keys_open(struct store *store, struct view master, struct keys **ret_keys);
+enum { MASTER_KEY_BYTES = 32 };
+#define KEY_LIFE_MS (365ull * 24 * 60 * 60 * 1000) /* of a tenant's data key, before a new version */
+
+/* PREVIOUS is empty but while the master key is being changed. */
+struct masters {
+    struct view current, previous;
+};
+
+/* Whether every data key is under one of MASTERS; reads only.  STATUS_DENIED with a log line that
+ * says how many are not. */
+MUST_USE enum status keys_check(struct store *store, const struct masters *masters);
+/* After keys_check() and store_begin_use(): makes the keys of a new database, wraps what is under
+ * the previous master key under the current one. */
+MUST_USE enum status keys_open(struct store *store, const struct masters *masters,
+                               struct keys **ret_keys);
+/* Puts all under another MASTER key, or nothing; RET_COUNT: data keys wrapped anew. */
+MUST_USE enum status keys_rotate(struct keys *keys, struct view master, uint64_t *ret_count);
+/* Whether MASTER is the one in use. */
+bool keys_under(const struct keys *keys, struct view master);
 void keys_free(struct keys **keys);
 struct view keys_install(const struct keys *keys, enum install_key which);
 const char *keys_install_id(const struct keys *keys);
@@ -217,6 +256,9 @@ MUST_USE enum status keys_for_seal(struct keys *keys, const char *tenant, char *
                                    struct view *ret_key);
 MUST_USE enum status keys_for_open(struct keys *keys, const char *tenant, const char *id,
                                    struct view *ret_key);
+/* A new version of the tenant's data key, for what is sealed from now on; STATUS_NOT_FOUND when it
+ * has none.  Inside the caller's transaction. */
+MUST_USE enum status keys_renew(struct keys *keys, const char *tenant);
 MUST_USE enum status keys_erase(struct keys *keys, const char *tenant);
 /* Forgets unwrapped keys, after a rollback for instance. */
 void keys_forget(struct keys *keys);

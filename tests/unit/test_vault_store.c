@@ -9,11 +9,31 @@ struct open_store {
     char path[160];
 };
 
+/* As the vault does: look, check, use. */
+static enum status try_open_with(struct open_store *it, uint8_t first_of_master,
+                                 uint8_t first_of_previous)
+{
+    uint8_t master[32] = {first_of_master}, previous[32] = {first_of_previous};
+    const struct masters masters = {view_of(master, 32),
+                                    view_of(previous, first_of_previous ? 32 : 0)};
+    enum status status = store_open(it->path, &it->store);
+    if (status == STATUS_NOT_FOUND) {
+        status = store_create(it->path, &it->store);
+    } else if (status == STATUS_OK) {
+        status = keys_check(it->store, &masters);
+        status = status == STATUS_OK ? store_begin_use(it->store) : status;
+    }
+    return status == STATUS_OK ? keys_open(it->store, &masters, &it->keys) : status;
+}
+
+static enum status try_open(struct open_store *it, uint8_t first_of_master)
+{
+    return try_open_with(it, first_of_master, 0);
+}
+
 static void open_all(struct open_store *it)
 {
-    uint8_t master[32] = {7};
-    assert_int_equal(store_open(it->path, &it->store), STATUS_OK);
-    assert_int_equal(keys_open(it->store, view_of(master, 32), &it->keys), STATUS_OK);
+    assert_int_equal(try_open(it, 7), STATUS_OK);
 }
 
 static void close_all(struct open_store *it)
@@ -204,7 +224,7 @@ static void hash_file(const char *path, uint8_t *ret_hash)
 static void a_wrong_master_key_touches_nothing(void **state)
 {
     struct open_store *it = *state;
-    uint8_t before[32], after[32], wrong[32] = {8}, right[32] = {7};
+    uint8_t before[32], after[32];
     struct stat info[2];
     char wal[176];
     fill_rows(it);
@@ -212,7 +232,8 @@ static void a_wrong_master_key_touches_nothing(void **state)
     hash_file(it->path, before);
     assert_int_equal(stat(it->path, &info[0]), 0);
     assert_int_equal(info[0].st_mode & 0777, 0600);
-    assert_int_equal(keys_peek(it->path, view_of(wrong, 32)), STATUS_DENIED);
+    assert_int_equal(try_open(it, 8), STATUS_DENIED);
+    close_all(it);
     struct loop *loop = loop_new();
     struct vault vault = {.options = {it->world.data, it->world.keys, it->world.listen,
                                       it->world.audit, it->world.providers, "open"}};
@@ -225,8 +246,120 @@ static void a_wrong_master_key_touches_nothing(void **state)
     assert_int_equal(info[0].st_mtim.tv_nsec, info[1].st_mtim.tv_nsec);
     (void)snprintf(wal, sizeof wal, "%s-wal", it->path);
     assert_int_not_equal(access(wal, F_OK), 0);
-    assert_int_equal(keys_peek(it->path, view_of(right, 32)), STATUS_OK);
     open_all(it);
+}
+
+/* ---- the master key is changed ---- */
+
+static void seal_one(struct open_store *it, struct secret_row *row, const char *tenant,
+                     struct buffer *blob)
+{
+    *row = (struct secret_row){"sec_1", "", "KEY", "", 1, "", 1, 1};
+    (void)snprintf(row->account, sizeof row->account, "%s", tenant);
+    assert_int_equal(seal_secret(it->keys, row, VIEW("hunter2"), blob), STATUS_OK);
+}
+
+static void assert_opens(struct open_store *it, struct secret_row *row, struct buffer *blob)
+{
+    CLEANUP(secret_free) struct secret *value = NULL;
+    assert_int_equal(open_secret(it->keys, row, buffer_view(blob), &value), STATUS_OK);
+    assert_true(view_is(secret_view(value), "hunter2"));
+}
+
+static void the_master_key_changes_while_it_runs(void **state)
+{
+    struct open_store *it = *state;
+    CLEANUP(buffer_free) struct buffer blob = BUFFER_EMPTY;
+    struct secret_row row;
+    uint64_t count = 0;
+    const uint8_t next[32] = {9};
+    seal_one(it, &row, "acc_1", &blob);
+    assert_int_equal(keys_rotate(it->keys, view_of(next, 32), &count), STATUS_OK);
+    assert_int_equal(count, 1 + INSTALL_KEYS);
+    assert_true(keys_under(it->keys, view_of(next, 32)));
+    keys_forget(it->keys);
+    assert_opens(it, &row, &blob);
+    close_all(it);
+    assert_int_equal(try_open(it, 7), STATUS_DENIED);
+    close_all(it);
+    assert_int_equal(try_open(it, 9), STATUS_OK);
+    assert_opens(it, &row, &blob);
+}
+
+static void the_master_key_changes_by_files(void **state)
+{
+    struct open_store *it = *state;
+    CLEANUP(buffer_free) struct buffer blob = BUFFER_EMPTY;
+    struct secret_row row;
+    seal_one(it, &row, "acc_1", &blob);
+    close_all(it);
+    assert_int_equal(try_open_with(it, 9, 8), STATUS_DENIED); /* neither is the one */
+    close_all(it);
+    assert_int_equal(try_open_with(it, 9, 7), STATUS_OK);
+    assert_opens(it, &row, &blob);
+    close_all(it);
+    assert_int_equal(try_open_with(it, 9, 7), STATUS_OK); /* again: nothing left to do */
+    close_all(it);
+    assert_int_equal(try_open(it, 9), STATUS_OK);
+    assert_opens(it, &row, &blob);
+}
+
+static void a_data_key_that_does_not_open_stops_the_change(void **state)
+{
+    struct open_store *it = *state;
+    CLEANUP(buffer_free) struct buffer blob = BUFFER_EMPTY;
+    struct secret_row row;
+    struct view key;
+    row_id id;
+    uint64_t count = 0;
+    const uint8_t next[32] = {9};
+    seal_one(it, &row, "acc_1", &blob);
+    sql(it, "UPDATE data_keys SET wrapped = zeroblob(62) WHERE tenant = 'acc_1'");
+    assert_int_equal(keys_rotate(it->keys, view_of(next, 32), &count), STATUS_DENIED);
+    assert_false(keys_under(it->keys, view_of(next, 32)));
+    keys_forget(it->keys);
+    assert_int_equal(keys_for_seal(it->keys, "acc_1", id, &key), STATUS_DENIED); /* and no other */
+    close_all(it);
+    assert_int_equal(try_open_with(it, 9, 7), STATUS_DENIED);
+    close_all(it);
+    assert_int_equal(try_open(it, 7), STATUS_OK); /* all as before */
+}
+
+static void one_row_under_a_lost_key_refuses_the_start(void **state)
+{
+    struct open_store *it = *state;
+    uint8_t before[32], after[32];
+    sql(it, "UPDATE data_keys SET kek = 'kek_0000000000000000' WHERE purpose = 'csrf'");
+    close_all(it);
+    hash_file(it->path, before);
+    assert_int_equal(try_open(it, 7), STATUS_DENIED);
+    close_all(it);
+    hash_file(it->path, after);
+    assert_memory_equal(before, after, 32);
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(it->path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "UPDATE data_keys SET kek = (SELECT kek FROM install)", NULL,
+                                  NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    open_all(it);
+}
+
+/* As a program before data keys named their master key left it. */
+static void an_older_database_is_taken_over(void **state)
+{
+    struct open_store *it = *state;
+    CLEANUP(buffer_free) struct buffer blob = BUFFER_EMPTY;
+    struct secret_row row;
+    seal_one(it, &row, "acc_1", &blob);
+    sql(it, "ALTER TABLE install DROP COLUMN kek; ALTER TABLE data_keys DROP COLUMN kek;"
+            "PRAGMA user_version = 2");
+    close_all(it);
+    assert_int_equal(try_open(it, 8), STATUS_DENIED);
+    close_all(it);
+    assert_int_equal(try_open_with(it, 9, 7), STATUS_OK);
+    assert_opens(it, &row, &blob);
+    close_all(it);
+    assert_int_equal(try_open(it, 9), STATUS_OK);
 }
 
 static void the_signing_key_is_the_published_one(void **state)
@@ -292,6 +425,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_account_takes_all_with_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(it_opens_again_and_rolls_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_wrong_master_key_touches_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_master_key_changes_while_it_runs, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_master_key_changes_by_files, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_data_key_that_does_not_open_stops_the_change, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(one_row_under_a_lost_key_refuses_the_start, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(an_older_database_is_taken_over, set_up, tear_down),
         cmocka_unit_test(the_signing_key_is_the_published_one),
         cmocka_unit_test(scopes_are_strict),
         cmocka_unit_test(words_are_checked),

@@ -1,0 +1,61 @@
+/* mark.c - DATA/vault.install, written once there is a database: a start that then finds none, or an
+ * empty one, has lost it and must not make another in its place. */
+#include "vault.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char mark_name[] = "vault.install";
+
+enum status vault_path(const char *dir, const char *name, char *ret_path)
+{
+    int size = snprintf(ret_path, VAULT_PATH_SIZE, "%s/%s", dir, name);
+    if (size < 0 || size >= VAULT_PATH_SIZE) {
+        log_error("vault", "the path %s is too long", dir);
+        return STATUS_INVALID;
+    }
+    return STATUS_OK;
+}
+
+enum status mark_absent(const char *dir)
+{
+    char path[VAULT_PATH_SIZE];
+    enum status status = vault_path(dir, mark_name, path);
+    if (status != STATUS_OK || access(path, F_OK) != 0) {
+        return status;
+    }
+    log_error("store", "%s/vault.db is missing or empty, and %s says that there was one: restore it "
+                       "from a backup (seks-vault restore), or remove that file too to begin anew",
+              dir, path);
+    return STATUS_INVALID;
+}
+
+static bool write_mark(int dir_fd, const char *install)
+{
+    int fd = openat(dir_fd, mark_name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
+                    0600);
+    if (fd < 0) {
+        return false;
+    }
+    struct view text = view_text(install);
+    bool good = write(fd, text.data, text.size) == (ssize_t)text.size && fsync(fd) == 0;
+    good = close(fd) == 0 && good;
+    return good && fsync(dir_fd) == 0;
+}
+
+enum status mark_make(const char *dir, const char *install)
+{
+    int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool good = dir_fd >= 0 &&
+                (faccessat(dir_fd, mark_name, F_OK, 0) == 0 || write_mark(dir_fd, install));
+    if (!good) {
+        log_error("store", "cannot write %s/%s: %s", dir, mark_name, strerror(errno));
+    }
+    if (dir_fd >= 0) {
+        (void)close(dir_fd); /* a directory */
+    }
+    return good ? STATUS_OK : STATUS_STORAGE_FULL;
+}

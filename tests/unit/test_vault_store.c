@@ -254,7 +254,7 @@ static void a_wrong_master_key_touches_nothing(void **state)
 static void seal_one(struct open_store *it, struct secret_row *row, const char *tenant,
                      struct buffer *blob)
 {
-    *row = (struct secret_row){"sec_1", "", "KEY", "", 1, "", 1, 1};
+    *row = (struct secret_row){.id = "sec_1", .name = "KEY", .version = 1};
     (void)snprintf(row->account, sizeof row->account, "%s", tenant);
     assert_int_equal(seal_secret(it->keys, row, VIEW("hunter2"), blob), STATUS_OK);
 }

@@ -175,20 +175,28 @@ static enum status print_secrets(const char *dir, FILE *out)
     return fflush(out) == 0 ? status : STATUS_UNAVAILABLE;
 }
 
-/* Overwrites and removes what keygen made in DIR, and DIR. */
-static void remove_keys(const char *dir)
+static void remove_key(const char *dir, const char *name)
 {
     static const char zeroes[TEXT_MAX];
     char path[PATH_SIZE];
+    struct stat info;
+    if (join(dir, name, path) != STATUS_OK || lstat(path, &info) != 0 || !S_ISREG(info.st_mode)) {
+        return;
+    }
+    int fd = chmod(path, 0600) == 0 ? open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+    if (fd >= 0) {
+        (void)!write(fd, zeroes, sizeof zeroes); /* it is about to be removed all the same */
+        close(fd);
+    }
+    unlink(path);
+}
+
+/* Overwrites and removes what keygen made in DIR, and DIR. */
+static void remove_keys(const char *dir)
+{
     DIR *open_dir = opendir(dir);
     for (struct dirent *entry; open_dir && (entry = readdir(open_dir));) {
-        bool good = join(dir, entry->d_name, path) == STATUS_OK && chmod(path, 0600) == 0;
-        int fd = good ? open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
-        if (fd >= 0) {
-            (void)!write(fd, zeroes, sizeof zeroes); /* it is about to be removed all the same */
-            close(fd);
-            unlink(path);
-        }
+        remove_key(dir, entry->d_name);
     }
     if (open_dir) {
         closedir(open_dir);

@@ -9,11 +9,19 @@
 
 enum auth_type { AUTH_BEARER, AUTH_HEADER, AUTH_BASIC, AUTH_QUERY, AUTH_SIGV4 };
 
+/* sigv4: an AWS service that may be called. */
+struct auth_service {
+    const char *name;    /* in the path and the host */
+    const char *sign_as; /* in the signature's scope; the same unless the row says otherwise */
+};
+
 struct auth_rule {
     const char *path;      /* pattern for the upstream path, NULL for any; `*` takes any bytes */
     enum auth_type type;
     const char *name;      /* header or query parameter; for basic the user */
-    const char **services; /* sigv4: NULL-ended list of AWS services that may be called */
+    const struct auth_service *services; /* service_count rows */
+    size_t service_count;
+    const char **regions;  /* sigv4: accepted besides what AWS's regions look like */
 };
 
 struct deny_rule {
@@ -47,6 +55,8 @@ struct provider {
     const char **rewrite_headers;   /* besides Link and Location */
     const struct deny_rule *deny;
     size_t deny_count;
+    const struct provider_header *region_origins; /* sigv4: region pattern, origin for those */
+    size_t region_origin_count;
     uint32_t connect_ms, first_byte_ms, idle_ms;
     const char *ca_file;            /* NULL for the system's */
     bool allow_insecure;            /* plain http and private addresses are permitted */
@@ -91,6 +101,23 @@ bool provider_denies(const struct provider *provider, struct view method, struct
 
 /* The auth rule for TARGET (upstream path); NULL when none matches. */
 const struct auth_rule *provider_auth(const struct provider *provider, struct view target);
+
+/* What the target of a sigv4 rule names: "/<service>/<region><rest>". */
+struct signing_scope {
+    struct view service, region;
+    struct view rest;    /* path and query for the service; empty, or begins with / or ? */
+    const char *sign_as; /* of the row */
+    bool objects;        /* the rules of S3 hold: path as it is, bucket and key in it */
+};
+
+/* Reads TARGET, whose views RET_SCOPE holds.  STATUS_DENIED for a service that RULE does not list,
+ * STATUS_INVALID for a malformed region or bucket, each with a sentence in RET_WHY. */
+MUST_USE enum status signing_scope(const struct auth_rule *rule, struct view target,
+                                   struct signing_scope *ret_scope, const char **ret_why);
+
+/* Appends the origin for SCOPE: the row's (or its region's), with {service} and {region} filled in. */
+MUST_USE enum status signing_origin(const struct provider *provider,
+                                    const struct signing_scope *scope, struct buffer *ret_origin);
 
 /* Whether TEXT matches PATTERN, in which `*` stands for any bytes, none included. */
 bool pattern_match(const char *pattern, struct view text);

@@ -7,13 +7,9 @@
 #include <string.h>
 
 #include "common/providers_table.h"
+#include "common/providers_values.h"
 
-enum {
-    NAME_MAX_CHARS = 32,
-    SECRET_NAME_MAX = 128,
-    LIST_MAX = 256,              /* rows of a list; the longest built-in one has 32 */
-    TIMEOUT_MAX_MS = 86400000,   /* a day */
-};
+enum { TIMEOUT_MAX_MS = 86400000 /* a day */ };
 
 static char why_text[512];
 
@@ -25,185 +21,6 @@ enum status providers_refuse(const char **ret_why, const char *format, ...)
     va_end(args);
     *ret_why = why_text;
     return STATUS_INVALID;
-}
-
-static bool all_of(const char *text, const char *more)
-{
-    for (const char *c = text; *c; c++) {
-        if (!(isascii(*c) && (isalnum((unsigned char)*c) || strchr(more, *c)))) {
-            return false;
-        }
-    }
-    return *text != '\0';
-}
-
-static bool printable(const char *text)
-{
-    for (const char *c = text; *c; c++) {
-        if ((unsigned char)*c < 0x20 || (unsigned char)*c > 0x7E) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static const char *text_of(const json_t *value)
-{
-    return json_is_string(value) ? json_string_value(value) : NULL;
-}
-
-/* "agent" and "account" are the labels of the broker's own tokens. */
-static bool good_name(const json_t *value)
-{
-    const char *text = text_of(value);
-    if (!text || strlen(text) > NAME_MAX_CHARS || strcmp(text, "agent") == 0 ||
-        strcmp(text, "account") == 0 || !all_of(text, "-")) {
-        return false;
-    }
-    for (const char *c = text; *c; c++) {
-        if (isupper((unsigned char)*c)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool good_secret_name(const json_t *value)
-{
-    const char *text = text_of(value);
-    return text && strlen(text) <= SECRET_NAME_MAX && all_of(text, "_.-/");
-}
-
-static bool good_header_name(const json_t *value)
-{
-    const char *text = text_of(value);
-    return text && strlen(text) <= 256 && all_of(text, "!#$%&'*+-.^_`|~"); /* RFC 9110 5.6.2 */
-}
-
-static bool good_header_value(const json_t *value)
-{
-    const char *text = text_of(value);
-    return text && strlen(text) <= 4096 && printable(text);
-}
-
-static bool good_word(const json_t *value)
-{
-    const char *text = text_of(value);
-    return text && strlen(text) <= 64 && all_of(text, "-_");
-}
-
-static bool good_method(const json_t *value)
-{
-    const char *text = text_of(value);
-    return text && (strcmp(text, "*") == 0 || good_word(value));
-}
-
-static bool good_pattern(const json_t *value)
-{
-    const char *text = text_of(value);
-    return text && (*text == '/' || *text == '*') && strlen(text) <= 1024 && printable(text) &&
-           !strpbrk(text, "?# ");
-}
-
-static bool good_prefix(const json_t *value)
-{
-    const char *text = text_of(value);
-    return text && *text == '/' && text[1] != '\0' && text[strlen(text) - 1] != '/' &&
-           strlen(text) <= 256 && all_of(text + 1, "/-_.~");
-}
-
-static bool good_suffix(const json_t *value)
-{
-    const char *text = text_of(value);
-    return text && (*text == '\0' || good_prefix(value));
-}
-
-static bool good_text(const json_t *value)
-{
-    const char *text = text_of(value);
-    return text && strlen(text) <= 1024 && printable(text);
-}
-
-static bool good_title(const json_t *value)
-{
-    const char *text = text_of(value);
-    return text && *text && strlen(text) <= 64 && printable(text);
-}
-
-/* "/path" or "/path?query" of a request target, RFC 9112 section 3.2.1. */
-static bool good_target(const json_t *value)
-{
-    const char *text = text_of(value);
-    return text && (*text == '\0' || *text == '/') && strlen(text) <= 1024 &&
-           strspn(text, "/?&=-._~%:@!$'()*+,;0123456789abcdefghijklmnopqrstuvwxyz"
-                        "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == strlen(text);
-}
-
-static bool good_file(const json_t *value)
-{
-    const char *text = text_of(value);
-    return text && *text && strlen(text) < 4096;
-}
-
-static bool good_port(const char *text)
-{
-    unsigned port = 0;
-    size_t size = strlen(text);
-    if (size == 0 || size > 5) {
-        return false;
-    }
-    for (; *text; text++) {
-        if (!isdigit((unsigned char)*text)) {
-            return false;
-        }
-        port = port * 10 + (unsigned)(*text - '0');
-    }
-    return port >= 1 && port <= 65535;
-}
-
-/* "https://host", "https://host:port" or the same with http; a host may be an address in brackets
- * or hold {service} and {region}.  Nothing before the host and nothing after the port. */
-static bool good_origin(const json_t *value)
-{
-    const char *text = text_of(value);
-    char host[256];
-    if (!text) {
-        return false;
-    }
-    size_t scheme = strncmp(text, "https://", 8) == 0 ? 8 : strncmp(text, "http://", 7) == 0 ? 7 : 0;
-    if (scheme == 0 || !view_copy(view_text(text + scheme), host, sizeof host)) {
-        return false;
-    }
-    bool bracket = host[0] == '[';
-    char *end = bracket ? strchr(host, ']') : host + strcspn(host, ":");
-    if (!end || (bracket && (end[1] != '\0' && end[1] != ':'))) {
-        return false;
-    }
-    char *port = bracket ? end + 1 : end;
-    if (*port == ':' && !good_port(port + 1)) {
-        return false;
-    }
-    *end = '\0';
-    return bracket ? strspn(host + 1, "0123456789abcdefABCDEF:.") == strlen(host + 1) && host[1]
-                   : all_of(host, ".-_{}");
-}
-
-static bool good_flag(const json_t *value)
-{
-    return json_is_boolean(value);
-}
-
-static bool list_of(const json_t *value, bool (*good)(const json_t *))
-{
-    if (!json_is_array(value) || json_array_size(value) > LIST_MAX) {
-        return false;
-    }
-    for (size_t i = 0; i < json_array_size(value); i++) {
-        if (!good(json_array_get(value, i))) {
-            return false;
-        }
-    }
-    return true;
 }
 
 static bool good_names(const json_t *value)
@@ -291,59 +108,50 @@ static bool good_snippets(const json_t *value)
     return true;
 }
 
-/* The members that OBJECT may have, each once looked at by `good`. */
-struct member {
-    const char *name;
-    bool (*good)(const json_t *);
-};
-
-static bool has_only(const json_t *object, const struct member *members)
-{
-    const char *name;
-    json_t *value;
-    if (!json_is_object(object)) {
-        return false;
-    }
-    json_object_foreach((json_t *)object, name, value)
-    {
-        const struct member *member = members;
-        while (member->name && strcmp(member->name, name) != 0) {
-            member++;
-        }
-        if (!member->name || !member->good(value)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool good_services(const json_t *value)
+static bool good_words(const json_t *value)
 {
     return list_of(value, good_word);
 }
 
-/* What each type of rule needs beside its path, and nothing else. */
+/* A name, or {"name", "sign_as"} where the signature's scope has another. */
+static bool good_service(const json_t *value)
+{
+    static const struct member members[] = {
+        {"name", good_word}, {"sign_as", good_word}, {NULL, NULL}};
+    return good_word(value) || (json_object_size(value) == 2 && has_only(value, members));
+}
+
+static bool good_services(const json_t *value)
+{
+    return list_of(value, good_service);
+}
+
+static bool good_pattern_or_null(const json_t *value)
+{
+    return json_is_null(value) || good_pattern(value);
+}
+
+/* What each type of rule needs beside its path, what it may have, and nothing else. */
 static bool good_auth(const json_t *value)
 {
     static const struct {
         const char *type;
         const char *needs;
-        bool (*good)(const json_t *);
-    } types[] = {{"bearer", NULL, NULL},
-                 {"header", "name", good_header_name},
-                 {"basic", "user", good_text},
-                 {"query", "name", good_word},
-                 {"sigv4", "services", good_services}};
+        struct member members[4];
+    } types[] = {
+        {"bearer", NULL, {{NULL, NULL}}},
+        {"header", "name", {{"name", good_header_name}, {NULL, NULL}}},
+        {"basic", "user", {{"user", good_text}, {NULL, NULL}}},
+        {"query", "name", {{"name", good_word}, {NULL, NULL}}},
+        {"sigv4", "services", {{"services", good_services}, {"regions", good_words}, {NULL, NULL}}},
+    };
     const char *type = text_of(json_object_get(value, "type"));
-    const json_t *path = json_object_get(value, "path");
-    if (!json_is_object(value) || !type || (path && !json_is_null(path) && !good_pattern(path))) {
-        return false;
-    }
-    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+    for (size_t i = 0; type && i < sizeof types / sizeof types[0]; i++) {
+        struct member members[6] = {{"type", good_word}, {"path", good_pattern_or_null}};
+        memcpy(members + 2, types[i].members, sizeof types[i].members);
         if (strcmp(type, types[i].type) == 0) {
-            size_t known = 1 + (path ? 1u : 0u) + (types[i].needs ? 1u : 0u);
-            return json_object_size(value) == known &&
-                   (!types[i].needs || types[i].good(json_object_get(value, types[i].needs)));
+            return has_only(value, members) &&
+                   (!types[i].needs || json_object_get(value, types[i].needs));
         }
     }
     return false;
@@ -391,6 +199,8 @@ static const struct rule {
      "must be 1 to 32 of a-z, 0-9 and -, and not \"agent\" or \"account\""},
     {"origin", good_origin, true,
      "must be https://host or https://host:port, without user, path or query"},
+    {"region_origins", good_origins, false,
+     "must be an object of region patterns and origins"},
     {"aliases", good_names, false, "must be a list of names (1 to 32 of a-z, 0-9 and -)"},
     {"secrets", good_secret_names, false,
      "must be a list of at most 8 secret names (letters, digits, _ . - /)"},
@@ -478,22 +288,38 @@ static bool good_template(const char *origin, bool sigv4)
     return true;
 }
 
+static enum status check_origin(const json_t *row, const char *field, const char *origin,
+                                const char **ret_why)
+{
+    const char *name = json_string_value(json_object_get(row, "name"));
+    if (strncmp(origin, "http://", 7) == 0 && !json_is_true(json_object_get(row, "allow_insecure"))) {
+        return providers_refuse(ret_why,
+                                "row '%s': field '%s' is plain http, which only "
+                                "\"allow_insecure\": true permits", name, field);
+    }
+    if (!good_template(origin, uses_sigv4(row))) {
+        return providers_refuse(ret_why,
+                                "row '%s': field '%s' may hold {service} and {region} only, "
+                                "and only with auth of type sigv4", name, field);
+    }
+    return STATUS_OK;
+}
+
 enum status providers_check_merged(const json_t *row, const char **ret_why)
 {
     const char *name = json_string_value(json_object_get(row, "name"));
     const char *origin = text_of(json_object_get(row, "origin"));
+    const char *region;
+    json_t *other;
     if (!origin) {
         return providers_refuse(ret_why, "row '%s': field 'origin' is missing", name);
     }
-    if (strncmp(origin, "http://", 7) == 0 && !json_is_true(json_object_get(row, "allow_insecure"))) {
-        return providers_refuse(ret_why,
-                                "row '%s': field 'origin' is plain http, which only "
-                                "\"allow_insecure\": true permits", name);
+    enum status status = check_origin(row, "origin", origin, ret_why);
+    json_object_foreach(json_object_get(row, "region_origins"), region, other)
+    {
+        if (status == STATUS_OK) {
+            status = check_origin(row, "region_origins", json_string_value(other), ret_why);
+        }
     }
-    if (!good_template(origin, uses_sigv4(row))) {
-        return providers_refuse(ret_why,
-                                "row '%s': field 'origin' may hold {service} and {region} only, "
-                                "and only with auth of type sigv4", name);
-    }
-    return STATUS_OK;
+    return status;
 }

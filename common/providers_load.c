@@ -155,6 +155,24 @@ static const char *text_in(const json_t *row, const char *field)
     return json_string_value(json_object_get(row, field)); /* NULL when missing or null */
 }
 
+static enum status build_services(const json_t *services, struct auth_rule *ret_rule)
+{
+    size_t count = json_array_size(services); /* 0 for NULL */
+    struct auth_service *rows = calloc(count + 1, sizeof *rows);
+    if (!rows) {
+        return STATUS_INTERNAL;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const json_t *from = json_array_get(services, i);
+        const char *sign_as = text_in(from, "sign_as");
+        rows[i].name = json_is_string(from) ? json_string_value(from) : text_in(from, "name");
+        rows[i].sign_as = sign_as ? sign_as : rows[i].name;
+    }
+    ret_rule->services = rows;
+    ret_rule->service_count = count;
+    return STATUS_OK;
+}
+
 static enum status build_auth(const json_t *auth, struct provider *ret_row)
 {
     static const char *const types[] = {
@@ -177,7 +195,8 @@ static enum status build_auth(const json_t *auth, struct provider *ret_row)
         }
         rules[i].path = text_in(from, "path");
         rules[i].name = text_in(from, rules[i].type == AUTH_BASIC ? "user" : "name");
-        if (new_list(json_object_get(from, "services"), &rules[i].services) != STATUS_OK) {
+        if (build_services(json_object_get(from, "services"), &rules[i]) != STATUS_OK ||
+            new_list(json_object_get(from, "regions"), &rules[i].regions) != STATUS_OK) {
             return STATUS_INTERNAL;
         }
     }
@@ -200,21 +219,23 @@ static enum status build_deny(const json_t *deny, struct provider *ret_row)
     return STATUS_OK;
 }
 
-static enum status build_headers(json_t *headers, struct provider *ret_row)
+/* An object's members in their order, as rows of name and text. */
+static enum status build_pairs(json_t *object, const struct provider_header **ret_rows,
+                               size_t *ret_count)
 {
-    struct provider_header *rows = calloc(json_object_size(headers) + 1, sizeof *rows);
+    struct provider_header *rows = calloc(json_object_size(object) + 1, sizeof *rows);
     const char *name;
     json_t *value;
     size_t count = 0;
     if (!rows) {
         return STATUS_INTERNAL;
     }
-    json_object_foreach(headers, name, value)
+    json_object_foreach(object, name, value)
     {
         rows[count++] = (struct provider_header){name, json_string_value(value)};
     }
-    ret_row->default_headers = rows;
-    ret_row->default_header_count = count;
+    *ret_rows = rows;
+    *ret_count = count;
     return STATUS_OK;
 }
 
@@ -269,10 +290,13 @@ static enum status build_row(json_t *row, struct provider *ret_row)
             STATUS_OK ||
         new_list(json_object_get(row, "rewrite_headers"), &ret_row->rewrite_headers) !=
             STATUS_OK ||
-        build_headers(json_object_get(row, "default_headers"), ret_row) != STATUS_OK ||
         new_texts(json_object_get(row, "env"), &ret_row->env, &ret_row->env_count) != STATUS_OK ||
         new_texts(json_object_get(row, "snippets"), &ret_row->snippets,
                   &ret_row->snippet_count) != STATUS_OK ||
+        build_pairs(json_object_get(row, "default_headers"), &ret_row->default_headers,
+                    &ret_row->default_header_count) != STATUS_OK ||
+        build_pairs(json_object_get(row, "region_origins"), &ret_row->region_origins,
+                    &ret_row->region_origin_count) != STATUS_OK ||
         build_deny(json_object_get(row, "deny"), ret_row) != STATUS_OK) {
         return STATUS_INTERNAL;
     }
@@ -366,13 +390,15 @@ enum status providers_load(const char *file, struct providers **ret_providers,
 static void row_free(struct provider *row)
 {
     for (size_t i = 0; i < row->auth_count; i++) {
-        free(row->auth[i].services);
+        free((void *)row->auth[i].services);
+        free(row->auth[i].regions);
     }
     free((void *)row->auth);
     free((void *)row->deny);
     free((void *)row->default_headers);
     free((void *)row->env);
     free((void *)row->snippets);
+    free((void *)row->region_origins);
     free(row->aliases);
     free(row->secrets);
     free(row->optional_secrets);

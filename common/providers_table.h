@@ -1,4 +1,4 @@
-/* providers_table.h - the table's inside, shared by the three files that make it. */
+/* providers_table.h - the table's inside, shared by the files that make it. */
 #ifndef COMMON_PROVIDERS_TABLE_H
 #define COMMON_PROVIDERS_TABLE_H
 

@@ -34,7 +34,8 @@
     X(TIMEOUT, 504, "the provider did not answer in time")                                  \
     X(STORAGE_FULL, 507, "the store is full")                                               \
     X(PROTOCOL, 500, "a peer sent a malformed message")                                     \
-    X(BUSY, 503, "busy, try again")
+    X(BUSY, 503, "busy, try again")                                                         \
+    X(LENGTH_REQUIRED, 411, "the length of the body is needed in advance")
 
 enum status_number {
 #define X(name, http, text) STATUS_NUMBER_##name,

@@ -23,8 +23,8 @@ struct grant_binding {
 };
 
 /* One credential: NAME is the secret's ("OPENAI_API_KEY"); for sigv4 the vault puts
- * "AWS_ACCESS_KEY_ID", "signing-key" (32 raw bytes), "date" (YYYYMMDD), "region", "service" and
- * maybe "AWS_SESSION_TOKEN". */
+ * the access key's id under its secret's name, "signing-key" (32 raw bytes, for the day, region and
+ * service of the target), "date" (YYYYMMDD), and maybe the session token under its own. */
 #define FIELDS_grant_row(F, L, M)      \
     F(M, name, TEXT, NAME_MAX_BYTES)   \
     F(M, value, BYTES, SECRET_VALUE_MAX)

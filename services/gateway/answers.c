@@ -20,6 +20,7 @@ static const struct {
     {405, "Method Not Allowed", "invalid_request_error", "MethodNotAllowed"},
     {408, "Request Timeout", "timeout_error", "RequestTimeout"},
     {409, "Conflict", "conflict_error", "OperationAborted"},
+    {411, "Length Required", "invalid_request_error", "MissingContentLength"},
     {413, "Content Too Large", "request_too_large", "EntityTooLarge"},
     {414, "URI Too Long", "request_too_large", "InvalidURI"},
     {426, "Upgrade Required", "invalid_request_error", "InvalidRequest"},

@@ -6,8 +6,9 @@
 
 struct answer;
 
-/* CREDENTIALS are what must not come back.  NULL for want of memory. */
-struct answer *answer_new(struct call *call, struct list credentials);
+/* CREDENTIALS are what must not come back; UNTOUCHED when none of them travelled (a signature did), so
+ * that the body passes as it is, in whatever coding.  NULL for want of memory. */
+struct answer *answer_new(struct call *call, struct list credentials, bool untouched);
 void answer_free(struct answer **answer);
 
 /* One header line as libcurl gives it, the empty one too.  STATUS_UPSTREAM for an answer that cannot

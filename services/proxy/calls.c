@@ -10,6 +10,9 @@
 #include "common/clock.h"
 #include "common/keyfile.h"
 #include "common/log.h"
+#include "services/proxy/chunks.h"
+#include "services/proxy/hold.h"
+#include "services/proxy/request.h"
 
 enum {
     GRANT_KEY_BYTES = 32,
@@ -135,6 +138,46 @@ void call_want(struct call *call, size_t bytes)
     (void)send_message(call->peer, &proxy_want_schema, &want);
 }
 
+/* ---- the body on its way up ---- */
+
+/* Signing chunks anew changes the body's size, so credit follows what came, while `up` has room. */
+static void settle(struct call *call)
+{
+    if (call->up_owed > 0 && call->up.size < STREAM_WINDOW_BYTES) {
+        call_want(call, call->up_owed);
+        call->up_owed = 0;
+    }
+}
+
+void call_up_taken(struct call *call, size_t bytes)
+{
+    if (!call->chunks) {
+        call_want(call, bytes);
+        return;
+    }
+    settle(call);
+}
+
+static enum status push_up(struct call *call, struct view data, bool end)
+{
+    if (!call->chunks) {
+        buffer_append_view(&call->up, data);
+        return call->up.failed ? STATUS_INTERNAL : STATUS_OK;
+    }
+    enum status status = chunks_push(call->chunks, data, end, &call->up);
+    call->up_owed += data.size;
+    settle(call);
+    return status;
+}
+
+enum status call_set_chunks(struct call *call, struct chunks *chunks)
+{
+    CLEANUP(buffer_free) struct buffer here = call->up;
+    call->up = BUFFER_EMPTY;
+    call->chunks = chunks;
+    return push_up(call, buffer_view(&here), call->up_end);
+}
+
 /* ---- the life of a call ---- */
 
 static void call_free(struct call *call)
@@ -146,7 +189,9 @@ static void call_free(struct call *call)
             break;
         }
     }
+    hold_free(&call->held);
     transfer_free(&call->transfer);
+    chunks_free(&call->chunks);
     buffer_free(&call->up);
     free(call->path);
     free(call->public_url);
@@ -239,6 +284,11 @@ static enum status open_grant(const struct proxy_call *message, const struct pro
     return status;
 }
 
+static void call_fail(struct call *call, enum status status)
+{
+    call_end(call, status, call->why ? call->why : status_text(status));
+}
+
 static void on_call(struct channel_peer *peer, struct view record)
 {
     CLEANUP(secret_free) struct secret *content = NULL;
@@ -268,9 +318,11 @@ static void on_call(struct channel_peer *peer, struct view record)
         call_end(call, STATUS_UNAVAILABLE, "the proxy cannot take more calls");
         return;
     }
-    enum status status = transfer_start(call, &message, credentials);
+    bool hold = !message.end && request_needs_body(provider, &message);
+    enum status status = hold ? hold_begin(call, record, &content, credentials)
+                              : transfer_start(call, &message, credentials);
     if (status != STATUS_OK) {
-        call_end(call, status, status_text(status));
+        call_fail(call, status);
     }
 }
 
@@ -285,14 +337,23 @@ static void on_body(struct channel_peer *peer, struct view record)
     if (!call || call->up_end) {
         return;
     }
-    if (call->up.size + message.data.size > STREAM_WINDOW_BYTES + CHUNK_MAX) {
+    size_t most = call->held ? HELD_BODY_MAX : STREAM_WINDOW_BYTES + CHUNK_MAX;
+    most = call->chunks ? 3 * STREAM_WINDOW_BYTES + 2 * CHUNK_MAX : most;
+    if (call->up.size + message.data.size > most + CHUNK_MAX) {
         call_end(call, STATUS_PROTOCOL, "the body came without credit");
         return;
     }
-    buffer_append_view(&call->up, message.data);
     call->up_bytes += message.data.size;
     call->up_end = message.end;
-    transfer_body_arrived(call->transfer);
+    enum status status = call->held ? hold_push(call, message.data, message.end)
+                                    : push_up(call, message.data, message.end);
+    if (status != STATUS_OK) {
+        call_fail(call, status);
+        return;
+    }
+    if (call->transfer) {
+        transfer_body_arrived(call->transfer);
+    }
 }
 
 static void on_credit(struct channel_peer *peer, struct view record)
@@ -306,7 +367,9 @@ static void on_credit(struct channel_peer *peer, struct view record)
     if (call) {
         call->credit += message.bytes;
         call->credit = call->credit > STREAM_WINDOW_BYTES ? STREAM_WINDOW_BYTES : call->credit;
-        transfer_credit_arrived(call->transfer);
+        if (call->transfer) {
+            transfer_credit_arrived(call->transfer);
+        }
     }
 }
 

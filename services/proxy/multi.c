@@ -230,6 +230,9 @@ static enum status configure(struct ride *ride, const struct proxy_call *message
     if (upstream_configure(easy, provider, multi.ca_file) != STATUS_OK) {
         return STATUS_INTERNAL;
     }
+    if (request->untouched) {
+        curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, NULL); /* its bytes pass as they are */
+    }
     curl_easy_setopt(easy, CURLOPT_PRIVATE, ride);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, ride->error);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, request->headers);

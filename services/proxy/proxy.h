@@ -1,6 +1,9 @@
 /* proxy.h - the map of the proxy, in the order a call meets it.
  *
  * calls.c    what gateways send: opens the grant, keeps one struct call per call, ends it once
+ * hold.c     keeps a call until its body is whole, where the signature needs its hash
+ * request.c  URL, headers and credential; request_sign.c with a signature (sigv4.c) for credential
+ * chunks.c   signs an aws-chunked body again on its way up
  * headers.c  the rules for what goes up and what comes down
  * transfer.c the upstream side: one transfer per call, its body, answer and deadlines; carried by
  *            multi.c (libcurl)
@@ -14,6 +17,8 @@
 #include "common/providers.h"
 #include "proto/messages.h"
 
+struct chunks;
+struct held;
 struct transfer;
 
 /* One call, from PROXY_CALL to its one end.  Owned by calls.c. */
@@ -26,14 +31,18 @@ struct call {
     char agent[ID_SIZE_MAX + 1], client[CLIENT_MAX + 1], method[METHOD_MAX + 1];
     char *path;       /* for audit, without query */
     char *public_url;
+    struct held *held;         /* until its body is whole, or NULL; then there is no transfer yet */
     struct transfer *transfer;
+    struct chunks *chunks;     /* through which the body goes into `up`, or NULL */
     struct buffer up; /* request body that curl has not taken yet */
+    size_t up_owed;   /* of the client's body, taken into `up` and not yet credited */
     bool up_end;
     uint64_t up_bytes, down_bytes; /* in all, for audit */
     uint64_t credit;               /* bytes of answer that the gateway will take */
     unsigned http;                 /* 0 until the head was sent */
     uint64_t body_size;            /* that the head announced */
     uint64_t started_ms;
+    const char *why; /* a sentence for a caller whose request cannot be built, or NULL */
 };
 
 /* ---- calls.c ---- */
@@ -57,6 +66,10 @@ MUST_USE enum status call_head(struct call *call, unsigned http, struct list hea
 size_t call_data(struct call *call, struct view data);
 /* The request body's credit goes back to the gateway. */
 void call_want(struct call *call, size_t bytes);
+/* BYTES left `up`: gives back what credit is due for that. */
+void call_up_taken(struct call *call, size_t bytes);
+/* From here on the body goes through CHUNKS, which the call owns, also what of it is here. */
+MUST_USE enum status call_set_chunks(struct call *call, struct chunks *chunks);
 /* The one end.  STATUS_OK: the answer is whole.  Frees the call. */
 void call_end(struct call *call, enum status status, const char *detail);
 

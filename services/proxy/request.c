@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "services/proxy/chunks.h"
+
 enum { HEADER_LINE_MAX = HEADER_NAME_MAX + HEADER_VALUE_MAX + 4 };
 
 void request_wipe(struct request *request)
@@ -18,10 +20,11 @@ void request_wipe(struct request *request)
     curl_slist_free_all(request->headers);
     request->headers = NULL;
     buffer_wipe(&request->url);
+    chunks_free(&request->chunks);
 }
 
 /* Adds "NAME: VALUE"; libcurl spells an empty value "NAME;". */
-static enum status add_header(struct request *request, struct view name, struct view value)
+enum status request_add_header(struct request *request, struct view name, struct view value)
 {
     CLEANUP(buffer_wipe) struct buffer line = BUFFER_EMPTY;
     line.max = HEADER_LINE_MAX;
@@ -40,8 +43,7 @@ static enum status add_header(struct request *request, struct view name, struct 
     return STATUS_OK;
 }
 
-/* The first header of that NAME. */
-static struct view find_header(struct list headers, const char *name)
+struct view request_find_header(struct list headers, const char *name)
 {
     struct header_row row;
     while (proto_list_next(&header_row_schema, &headers, &row)) {
@@ -52,7 +54,9 @@ static struct view find_header(struct list headers, const char *name)
     return (struct view){NULL, 0};
 }
 
-static enum status copy_headers(struct request *request, const struct proxy_call *message)
+/* Without those of the client's own signature when the request is signed AGAIN. */
+static enum status copy_headers(struct request *request, const struct proxy_call *message,
+                                bool again)
 {
     struct header_row row;
     struct list headers = message->headers;
@@ -66,8 +70,9 @@ static enum status copy_headers(struct request *request, const struct proxy_call
     enum status status = connection.failed ? STATUS_INTERNAL : STATUS_OK;
     headers = message->headers;
     while (status == STATUS_OK && proto_list_next(&header_row_schema, &headers, &row)) {
-        if (header_goes_up(row.name, buffer_view(&connection))) {
-            status = add_header(request, row.name, row.value);
+        if (header_goes_up(row.name, buffer_view(&connection)) &&
+            !(again && request_sign_drops(row.name))) {
+            status = request_add_header(request, row.name, row.value);
         }
     }
     return status;
@@ -77,16 +82,16 @@ static enum status add_defaults(struct request *request, const struct provider *
                                 struct list headers)
 {
     enum status status = STATUS_OK;
-    bool agent = find_header(headers, "user-agent").size > 0;
+    bool agent = request_find_header(headers, "user-agent").size > 0;
     for (size_t i = 0; i < provider->default_header_count && status == STATUS_OK; i++) {
         const struct provider_header *header = &provider->default_headers[i];
         agent = agent || view_is_nocase(view_text(header->name), "user-agent");
-        if (find_header(headers, header->name).size == 0) {
-            status = add_header(request, view_text(header->name), view_text(header->value));
+        if (request_find_header(headers, header->name).size == 0) {
+            status = request_add_header(request, view_text(header->name), view_text(header->value));
         }
     }
     if (status == STATUS_OK && !agent) {
-        status = add_header(request, VIEW("User-Agent"), VIEW("seks-broker/" SEKS_VERSION));
+        status = request_add_header(request, VIEW("User-Agent"), VIEW("seks-broker/" SEKS_VERSION));
     }
     return status;
 }
@@ -98,7 +103,7 @@ static enum status add_prefixed(struct request *request, const char *name, const
     buffer_append_text(&value, prefix);
     buffer_append_view(&value, key);
     return value.failed ? STATUS_INTERNAL
-                        : add_header(request, view_text(name), buffer_view(&value));
+                        : request_add_header(request, view_text(name), buffer_view(&value));
 }
 
 static enum status add_basic(struct request *request, const char *user, struct view key)
@@ -147,7 +152,7 @@ static enum status add_credential(struct request *request, const struct auth_rul
     case AUTH_BEARER:
         return add_prefixed(request, "Authorization", "Bearer ", key);
     case AUTH_HEADER:
-        return add_header(request, view_text(rule->name), key);
+        return request_add_header(request, view_text(rule->name), key);
     case AUTH_BASIC:
         return add_basic(request, rule->name ? rule->name : "", key);
     case AUTH_QUERY:
@@ -155,7 +160,7 @@ static enum status add_credential(struct request *request, const struct auth_rul
     case AUTH_SIGV4:
         break;
     }
-    return STATUS_UNAVAILABLE; /* request signing is not built yet */
+    return STATUS_INTERNAL; /* request_sign() does these */
 }
 
 /* "Content-Length: 0" for a method that could have a body: some servers answer 411 without it. */
@@ -166,7 +171,7 @@ static enum status add_empty_length(struct request *request, const struct proxy_
     if (message->body_size != 0 || !may_have_body) {
         return STATUS_OK;
     }
-    return add_header(request, VIEW("Content-Length"), VIEW("0"));
+    return request_add_header(request, VIEW("Content-Length"), VIEW("0"));
 }
 
 /* "Expect:" with nothing behind it keeps libcurl from waiting a second before each upload. */
@@ -180,12 +185,49 @@ static enum status drop_expect(struct request *request)
     return STATUS_OK;
 }
 
+bool request_needs_body(const struct provider *provider, const struct proxy_call *message)
+{
+    const struct auth_rule *rule = provider_auth(provider, message->target);
+    return rule && rule->type == AUTH_SIGV4 && message->body_size != 0 &&
+           request_sign_needs_body(rule, message);
+}
+
+static enum status build_headers(const struct provider *provider,
+                                 const struct proxy_call *message, bool again,
+                                 struct request *request)
+{
+    enum status status = copy_headers(request, message, again);
+    if (status == STATUS_OK) {
+        status = add_defaults(request, provider, message->headers);
+    }
+    if (status == STATUS_OK) {
+        status = drop_expect(request);
+    }
+    return status == STATUS_OK ? add_empty_length(request, message) : status;
+}
+
+/* The origin and the target, and the key of CREDENTIALS where RULE wants it. */
+static enum status add_key(const struct provider *provider, const struct auth_rule *rule,
+                           struct view target, struct list credentials, struct request *request)
+{
+    struct grant_row key;
+    if (!proto_list_next(&grant_row_schema, &credentials, &key)) {
+        return STATUS_DENIED;
+    }
+    buffer_append_text(&request->url, provider->origin);
+    buffer_append_view(&request->url, target);
+    enum status status = add_credential(request, rule, key.value);
+    buffer_append_byte(&request->url, 0);
+    return request->url.failed ? STATUS_INTERNAL : status;
+}
+
 enum status request_build(const struct provider *provider, const struct proxy_call *message,
-                          struct list credentials, struct request *ret_request)
+                          struct list credentials, struct view body, struct request *ret_request,
+                          const char **ret_why)
 {
     CLEANUP(buffer_free) struct buffer target = BUFFER_EMPTY;
-    struct request request = {NULL, BUFFER_EMPTY};
-    struct grant_row key;
+    struct request request = {.url = BUFFER_EMPTY, .body_size = message->body_size};
+    *ret_why = NULL;
     enum status status = header_name_safe(message->method)
                              ? provider_target(provider, message->target, &target)
                              : STATUS_INVALID;
@@ -193,28 +235,18 @@ enum status request_build(const struct provider *provider, const struct proxy_ca
         return status;
     }
     const struct auth_rule *rule = provider_auth(provider, buffer_view(&target));
-    if (!rule || !proto_list_next(&grant_row_schema, &credentials, &key)) {
+    if (!rule) {
         return STATUS_DENIED;
     }
-    buffer_append_text(&request.url, provider->origin);
-    buffer_append_view(&request.url, buffer_view(&target));
-    status = copy_headers(&request, message);
+    bool sign = rule->type == AUTH_SIGV4;
+    status = build_headers(provider, message, sign, &request);
     if (status == STATUS_OK) {
-        status = add_defaults(&request, provider, message->headers);
+        status = sign ? request_sign(provider, rule, message, credentials, body, &request, ret_why)
+                      : add_key(provider, rule, buffer_view(&target), credentials, &request);
     }
-    if (status == STATUS_OK) {
-        status = drop_expect(&request);
-    }
-    if (status == STATUS_OK) {
-        status = add_empty_length(&request, message);
-    }
-    if (status == STATUS_OK) {
-        status = add_credential(&request, rule, key.value);
-    }
-    buffer_append_byte(&request.url, 0);
-    if (status != STATUS_OK || request.url.failed) {
+    if (status != STATUS_OK) {
         request_wipe(&request);
-        return status != STATUS_OK ? status : STATUS_INTERNAL;
+        return status;
     }
     *ret_request = request;
     return STATUS_OK;

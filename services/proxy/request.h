@@ -5,16 +5,48 @@
 
 #include "services/proxy/proxy.h"
 
+struct chunks;
+
 struct request {
     struct curl_slist *headers;
-    struct buffer url; /* NUL-terminated */
+    struct buffer url;     /* NUL-terminated */
+    uint64_t body_size;    /* that goes up, BODY_SIZE_UNKNOWN for chunked, 0 for none */
+    struct chunks *chunks; /* through which the client's body goes first (chunks.h), or NULL */
+    bool untouched;        /* the key does not travel: the answer passes without a look at it */
 };
 
-/* STATUS_INVALID for a header that cannot be sent, STATUS_DENIED when no auth rule matches the
- * target.  The caller wipes the request when the transfer is over. */
+/* Whether the request can be built only when its body is there as a whole. */
+bool request_needs_body(const struct provider *provider, const struct proxy_call *message);
+
+/* BODY is the whole body where request_needs_body(), else not looked at.  STATUS_INVALID for a header
+ * that cannot be sent, STATUS_DENIED when no auth rule matches the target, STATUS_LENGTH_REQUIRED for
+ * a body without size that has to have one; with a sentence in RET_WHY or NULL there.  The caller
+ * wipes the request when the transfer is over. */
 MUST_USE enum status request_build(const struct provider *provider,
                                    const struct proxy_call *message, struct list credentials,
-                                   struct request *ret_request);
+                                   struct view body, struct request *ret_request,
+                                   const char **ret_why);
 void request_wipe(struct request *request); /* takes an empty one too */
+
+/* ---- for the files that build one ---- */
+
+/* Adds "NAME: VALUE".  STATUS_INVALID for what is not a header. */
+MUST_USE enum status request_add_header(struct request *request, struct view name,
+                                        struct view value);
+/* The first header of that NAME, or an empty view. */
+struct view request_find_header(struct list headers, const char *name);
+
+/* ---- request_aws.c ---- */
+
+/* Signs REQUEST, which has its headers, for auth of type sigv4: sets its URL, adds what the signature
+ * needs and the signature itself.  As request_build(). */
+MUST_USE enum status request_sign(const struct provider *provider, const struct auth_rule *rule,
+                                  const struct proxy_call *message, struct list credentials,
+                                  struct view body, struct request *request,
+                                  const char **ret_why);
+/* As request_needs_body(). */
+bool request_sign_needs_body(const struct auth_rule *rule, const struct proxy_call *message);
+/* Whether a client's header is part of its own signature and so not of ours. */
+bool request_sign_drops(struct view name);
 
 #endif

@@ -96,7 +96,7 @@ ssize_t transfer_pull(struct transfer *transfer, uint8_t *room, size_t size)
         return (ssize_t)left;
     }
     buffer_consume(&call->up, left);
-    call_want(call, left);
+    call_up_taken(call, left);
     return (ssize_t)left;
 }
 
@@ -150,16 +150,21 @@ enum status transfer_start(struct call *call, const struct proxy_call *message,
                                   .active_ms = clock_mono_ms(),
                                   .next = transfers.first};
     transfers.first = transfer;
-    enum status status =
-        request_build(call->provider, message, credentials, &transfer->request);
+    enum status status = request_build(call->provider, message, credentials,
+                                       buffer_view(&call->up), &transfer->request, &call->why);
+    if (status == STATUS_OK && transfer->request.chunks) {
+        status = call_set_chunks(call, TAKE(transfer->request.chunks));
+    }
     if (status != STATUS_OK) {
         return status;
     }
-    transfer->answer = answer_new(call, credentials);
+    transfer->answer = answer_new(call, credentials, transfer->request.untouched);
     if (!transfer->answer) {
         return STATUS_INTERNAL;
     }
-    return transfer->carrier->start(transfer, message);
+    struct proxy_call sent = *message;
+    sent.body_size = transfer->request.body_size; /* chunks that are signed anew have another */
+    return transfer->carrier->start(transfer, &sent);
 }
 
 void transfer_free(struct transfer **transfer_at)

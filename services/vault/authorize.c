@@ -222,22 +222,22 @@ static enum status add_plain(struct decision *decision, struct buffer *rows, str
     return STATUS_OK;
 }
 
-/* The first secret is the access key's id, the second the key; only what is derived of it leaves. */
+/* The first secret is the access key's id, the second the key; only what is derived of it leaves.
+ * Region and service are in the target, to which the grant is bound. */
 static enum status add_sigv4(struct decision *decision, const struct auth_rule *rule,
                              struct buffer *rows, struct list *list)
 {
     CLEANUP(secret_free) struct secret *id = NULL;
     CLEANUP(secret_free) struct secret *key = NULL;
     CLEANUP(secret_free) struct secret *derived = secret_new(NULL, CRYPTO_HASH_BYTES);
-    struct view service, region;
+    struct signing_scope scope;
+    const char *why = "";
     char now[CLOCK_TEXT_SIZE], date[9];
-    enum status status = sigv4_scope(rule, decision->in.target, &service, &region);
+    enum status status = signing_scope(rule, decision->in.target, &scope, &why);
     if (status != STATUS_OK) {
-        (void)snprintf(decision->detail, sizeof decision->detail, "%s",
-                       status == STATUS_DENIED ? "this service may not be called"
-                                               : "the path must begin /<service>/<region>/");
+        (void)snprintf(decision->detail, sizeof decision->detail, "%s", why);
         return refuse(decision, status, status == STATUS_DENIED ? "service not permitted"
-                                                                : "malformed region");
+                                                                : "malformed region or bucket");
     }
     if (!decision->provider->secrets[0] || !decision->provider->secrets[1] || !derived) {
         return STATUS_INTERNAL;
@@ -249,16 +249,14 @@ static enum status add_sigv4(struct decision *decision, const struct auth_rule *
         status = needed_secret(decision, 1, &key);
     }
     if (status == STATUS_OK) {
-        status = sigv4_key(secret_view(key), view_text(date), region, service,
-                           secret_data(derived));
+        status = sigv4_key(secret_view(key), view_text(date), scope.region,
+                           view_text(scope.sign_as), secret_data(derived));
     }
     const struct grant_row parts[] = {
         {view_text(decision->provider->secrets[0]),
          id ? secret_view(id) : view_of(NULL, 0)},
         {VIEW("signing-key"), secret_view(derived)},
         {VIEW("date"), view_text(date)},
-        {VIEW("region"), region},
-        {VIEW("service"), service},
     };
     for (size_t i = 0; i < sizeof parts / sizeof parts[0] && status == STATUS_OK; i++) {
         status = proto_list_add(&grant_row_schema, &parts[i], rows, list);

@@ -105,9 +105,6 @@ void take_ask(struct vault *vault, struct channel_peer *peer, struct view record
 
 /* ---- sigv4.c ---- */
 
-/* Splits /<service>/<region>/...; STATUS_DENIED for a service not in RULE, STATUS_INVALID. */
-MUST_USE enum status sigv4_scope(const struct auth_rule *rule, struct view target,
-                                 struct view *ret_service, struct view *ret_region);
 /* The key for one day, region and service (RET_KEY takes 32 bytes). */
 MUST_USE enum status sigv4_key(struct view secret, struct view date, struct view region,
                                struct view service, uint8_t *ret_key);

@@ -1,51 +1,77 @@
 /* main.c - the `seks` command: finds the subcommand and runs it. */
-#include <stdio.h>
+#include <malloc.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 
 #include "cli/cli.h"
 #include "common/log.h"
 
-static const struct command {
-    const char *name;
-    const char *arguments;
-    const char *help;
-    command_fn *run;
-} commands[] = {
-    {"keygen", "[--split] DIR | --kubernetes [DIR]", "make the keys that DIR lacks, for all daemons", command_keygen},
-    {"audit", "verify DIR --key FILE", "check the audit log in DIR", command_audit},
-};
-enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
-
-static int usage(FILE *out, int exit_status)
+/* JSON holds passwords, keys and tokens: what it gives back is zeroed. */
+static void wiping_free(void *memory)
 {
-    fprintf(out, "usage:\n");
-    for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        fprintf(out, "  seks %s %s   %s\n", commands[i].name, commands[i].arguments,
-                commands[i].help);
+    if (memory) {
+        explicit_bzero(memory, malloc_usable_size(memory));
+        free(memory);
     }
-    return exit_status;
+}
+
+static int run(const struct command *command, int argc, char **argv)
+{
+    struct args args;
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--json") == 0) {
+            out_open(true); /* before anything can be wrong */
+        }
+    }
+    int status = args_parse(command, argc, argv, &args);
+    if (status != SEKS_OK) {
+        return status;
+    }
+    if (args.option[OPT_HELP]) {
+        usage_command(stdout, command);
+        return SEKS_OK;
+    }
+    return command->run(&args);
+}
+
+static int without_command(int argc, char **argv)
+{
+    if (argc < 2) {
+        usage_all(stderr);
+        return SEKS_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        usage_all(stdout);
+        return SEKS_OK;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("seks %s\n", SEKS_VERSION);
+        return SEKS_OK;
+    }
+    if (command_is_group(argv[1])) {
+        bool asked = argc > 2 && (strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0);
+        usage_group(asked ? stdout : stderr, argv[1]);
+        return asked ? SEKS_OK : SEKS_USAGE;
+    }
+    return fail(SEKS_USAGE, "see: seks help", "there is no command %s", argv[1]);
 }
 
 int main(int argc, char **argv)
 {
+    int used = 0;
     umask(022); /* modes are given where files are made; public keys are for all */
     log_open("seks", LEVEL_INFO);
-    if (argc < 2) {
-        return usage(stderr, 2);
+    json_set_alloc_funcs(malloc, wiping_free);
+    const struct command *command = command_find(argc - 1, argv + 1, &used);
+    if (!command) {
+        return without_command(argc, argv);
     }
-    for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        if (strcmp(argv[1], commands[i].name) == 0) {
-            return commands[i].run(argc - 2, argv + 2);
-        }
+    if (command->raw) {
+        return command->raw(argc - 2, argv + 2);
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
-        return usage(stdout, 0);
-    }
-    if (strcmp(argv[1], "--version") == 0) {
-        printf("seks %s\n", SEKS_VERSION);
-        return 0;
-    }
-    fprintf(stderr, "seks: no command \"%s\"\n", argv[1]);
-    return usage(stderr, 2);
+    /* No core with what was typed; what `run` starts is not concerned (prctl(2)). */
+    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    return run(command, argc - 1 - used, argv + 1 + used);
 }

@@ -1,0 +1,198 @@
+/* activity.c - `seks audit list` and `tail`: the account's own records, from the broker. */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { PATH_BYTES = 1024, LIMIT_DEFAULT = 50, TAIL_DEFAULT = 10, PAGE = 1000 };
+
+/* What --agent and the others ask for, as a query that still takes "&limit=...". */
+static int build_query(struct broker *broker, const struct args *args, char *ret, size_t size)
+{
+    static const enum opt filters[] = {OPT_PROVIDER, OPT_ACTION};
+    json_t *agent = NULL;
+    struct buffer query = BUFFER_EMPTY;
+    int status = SEKS_OK;
+    buffer_append_text(&query, "/v1/account/audit?");
+    if (args->option[OPT_AGENT]) {
+        status = find_agent(broker, args->option[OPT_AGENT], &agent);
+        buffer_printf(&query, "agent=%s&", agent ? text_at(agent, "id") : "");
+    }
+    for (size_t i = 0; i < sizeof filters / sizeof filters[0] && status == SEKS_OK; i++) {
+        const char *value = args->option[filters[i]];
+        char part[256] = "";
+        if (value) {
+            status = broker_path(broker, part, sizeof part, "", value, "");
+            buffer_printf(&query, "%s=%s&", option_rows[filters[i]].name, part + 1);
+        }
+    }
+    if (status == SEKS_OK && !view_copy(buffer_view(&query), ret, size)) {
+        status = fail(SEKS_USAGE, NULL, "the filters are too long");
+    }
+    buffer_free(&query);
+    json_decref(agent);
+    return status;
+}
+
+static int number(const struct args *args, enum opt option, long least, long most, long otherwise,
+                  long *ret)
+{
+    const char *text = args->option[option];
+    char *end = NULL;
+    *ret = text ? strtol(text, &end, 10) : otherwise;
+    if (text && (end == text || *end || *ret < least || *ret > most)) {
+        return fail(SEKS_USAGE, NULL, "--%s must be a number from %ld to %ld",
+                    option_rows[option].name, least, most);
+    }
+    return SEKS_OK;
+}
+
+/* ---- one record, one line ---- */
+
+static void print_field(const json_t *record, const char *name, int width)
+{
+    const json_t *value = json_object_get(record, name);
+    char text[64];
+    if (json_is_integer(value)) {
+        snprintf(text, sizeof text, "%lld", (long long)json_integer_value(value));
+    }
+    const char *shown = json_is_integer(value) ? text : json_string_value(value);
+    size_t size = shown ? strlen(shown) : 1;
+    out_text(stdout, shown ? shown : "-");
+    printf("%*s", size < (size_t)width ? (int)((size_t)width - size) + 1 : 1, "");
+}
+
+static void print_record(const json_t *record)
+{
+    static const struct {
+        const char *name;
+        int width;
+    } fields[] = {{"seq", 7},      {"time", 24},    {"kind", 8},     {"action", 14}, {"agent", 26},
+                  {"provider", 11}, {"method", 6}, {"status", 6}, {"path", 1}};
+    const char *kind = text_at(record, "kind"), *reason = text_at(record, "reason");
+    json_int_t http = json_integer_value(json_object_get(record, "status"));
+    bool bad = (kind && strcmp(kind, "denied") == 0) || http >= 400;
+    fputs(bad ? style(stdout, STYLE_BAD) : "", stdout);
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+        print_field(record, fields[i].name, fields[i].width);
+    }
+    out_text(stdout, reason ? reason : "");
+    printf("%s\n", bad ? style(stdout, STYLE_NONE) : "");
+}
+
+/* One record to a line, so that a program can read while more come. */
+static void print_line(const json_t *record)
+{
+    if (out_is_json()) {
+        (void)json_dumpf(record, stdout, JSON_COMPACT); /* a closed pipe ends us by its signal */
+        putchar('\n');
+    } else {
+        print_record(record);
+    }
+}
+
+int command_audit_list(const struct args *args)
+{
+    struct broker *broker = NULL;
+    json_t *answer = NULL, *record;
+    size_t i;
+    char query[PATH_BYTES], path[PATH_BYTES + 64];
+    long limit = 0, before = 0;
+    int status = number(args, OPT_LIMIT, 1, PAGE, LIMIT_DEFAULT, &limit);
+    status = status == SEKS_OK ? number(args, OPT_BEFORE, 1, 1L << 53, 0, &before) : status;
+    status = status == SEKS_OK ? broker_open(args, NEED_KEY, &broker) : status;
+    status = status == SEKS_OK ? build_query(broker, args, query, sizeof query) : status;
+    if (status == SEKS_OK) {
+        snprintf(path, sizeof path, "%slimit=%ld", query, limit);
+        if (before) {
+            snprintf(path, sizeof path, "%slimit=%ld&before=%ld", query, limit, before);
+        }
+        status = broker_call(broker, "GET", path, NULL, &answer);
+    }
+    if (status == SEKS_OK && out_is_json()) {
+        status = out_json(answer);
+    } else if (status == SEKS_OK) {
+        json_array_foreach(json_object_get(answer, "records"), i, record)
+        {
+            print_record(record);
+        }
+        json_int_t next = json_integer_value(json_object_get(answer, "next"));
+        if (next) {
+            note("older ones: --before %lld", (long long)next);
+        }
+    }
+    json_decref(answer);
+    broker_close(&broker);
+    return status;
+}
+
+/* ---- tail ---- */
+
+struct tail {
+    struct broker *broker;
+    const char *query;
+    json_int_t seen; /* the newest record that was printed */
+};
+
+/* Collects, newest first, what is newer than SEEN; at most LIMIT when nothing was seen yet. */
+static int collect(struct tail *tail, long limit, json_t *ret_records)
+{
+    char path[PATH_BYTES + 64];
+    json_int_t before = 0;
+    for (;;) {
+        json_t *answer = NULL, *record;
+        size_t i;
+        snprintf(path, sizeof path, "%slimit=%ld", tail->query, limit);
+        if (before) {
+            snprintf(path, sizeof path, "%slimit=%ld&before=%lld", tail->query, limit,
+                     (long long)before);
+        }
+        int status = broker_call(tail->broker, "GET", path, NULL, &answer);
+        bool older = false;
+        json_array_foreach(json_object_get(answer, "records"), i, record)
+        {
+            older = older || json_integer_value(json_object_get(record, "seq")) <= tail->seen;
+            if (!older) {
+                (void)json_array_append(ret_records, record);
+            }
+        }
+        before = json_integer_value(json_object_get(answer, "next"));
+        json_decref(answer);
+        if (status != SEKS_OK || older || !before || tail->seen == 0) {
+            return status;
+        }
+    }
+}
+
+static int print_newer(struct tail *tail, long limit)
+{
+    json_t *records = json_array();
+    int status = collect(tail, limit, records);
+    for (size_t i = json_array_size(records); i-- > 0;) {
+        const json_t *record = json_array_get(records, i);
+        print_line(record);
+        tail->seen = json_integer_value(json_object_get(record, "seq"));
+    }
+    json_decref(records);
+    return fflush(stdout) == 0 ? status : SEKS_FAILED;
+}
+
+int command_audit_follow(const struct args *args)
+{
+    const struct timespec pause = {1, 0};
+    char query[PATH_BYTES];
+    struct tail tail = {.query = query};
+    long limit = 0;
+    int status = number(args, OPT_LIMIT, 1, PAGE, TAIL_DEFAULT, &limit);
+    status = status == SEKS_OK ? broker_open(args, NEED_KEY, &tail.broker) : status;
+    status = status == SEKS_OK ? build_query(tail.broker, args, query, sizeof query) : status;
+    status = status == SEKS_OK ? print_newer(&tail, limit) : status;
+    while (status == SEKS_OK) {
+        (void)nanosleep(&pause, NULL); /* a signal that does not end us just shortens it */
+        status = print_newer(&tail, tail.seen ? PAGE / 10 : limit);
+    }
+    broker_close(&tail.broker);
+    return status;
+}

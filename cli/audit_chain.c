@@ -23,6 +23,7 @@ struct walk {
     bool prev_signed;   /* a checkpoint says that hash */
     uint64_t agreed;    /* up to here a checkpoint agreed */
     bool found_since;   /* something, since then */
+    uint64_t removed;   /* records up to here were removed on purpose, or are about to be */
 };
 
 __attribute__((format(printf, 2, 3))) static void find(struct walk *walk, const char *format, ...)
@@ -170,7 +171,9 @@ static void jumped(struct walk *walk, const struct log_line *line, const struct 
         walk->expect++;
         walk->prev_known = false;
     } else {
-        find_range(walk, walk->expect, seq - 1, "removed");
+        if (seq - 1 > walk->removed) {
+            find_range(walk, walk->expect, seq - 1, "removed");
+        }
         accept(walk, line);
     }
 }
@@ -287,6 +290,7 @@ static void begin(struct walk *walk)
     if (!log_notes_removed(walk->notes, &removed)) {
         return;
     }
+    walk->removed = removed.size;
     walk->expect = removed.size + 1;
     hex_encode(view_of(removed.hash, sizeof removed.hash), hash);
     memcpy(walk->prev, hash, LOG_HASH_CHARS);

@@ -8,6 +8,7 @@
  *   running.c     which intents have no outcome yet; unknown.c ends those that never get one
  *   segments.c    the files of the log, one behind the other
  *   checkpoints.c the signed head of the log
+ *   retain.c      removes old files, and signs that it did
  *   recover.c     what a crash left at the end, and what nobody but a hand can have done
  *   reading.h     the map of what reads the log again: pages, indexes, single records
  *
@@ -120,6 +121,8 @@ void running_claim_all(struct running *running, uint64_t now_ms);
 /* The one that was claimed longest ago; false when none runs. */
 bool running_oldest(const struct running *running, uint64_t *ret_seq, uint64_t *ret_claimed_ms);
 size_t running_count(const struct running *running);
+/* The lowest number that runs; false when none does. */
+bool running_lowest(const struct running *running, uint64_t *ret_seq);
 /* Appends the numbers below BELOW, as uint64_t. */
 void running_below(const struct running *running, uint64_t below, struct buffer *ret_seqs);
 
@@ -235,6 +238,15 @@ MUST_USE enum status ledger_commit(struct ledger *ledger);
 /* Stages and commits a record of the daemon itself; DURATION_MS may be AUDIT_NONE. */
 MUST_USE enum status ledger_note(struct ledger *ledger, const char *action, const char *reason,
                                  uint64_t duration_ms);
+
+/* ---- retain.c ---- */
+
+/* Removes the oldest files: those whose last record is older than KEEP_MS, and more while all have
+ * more than KEEP_BYTES (0: no limit); returns how many.  Never the last that is done, nor one with a
+ * call that runs. */
+size_t ledger_retain(struct ledger *ledger, uint64_t keep_ms, uint64_t keep_bytes);
+
+/* ---- ledger.c, again ---- */
 
 /* A proxy has this call in its hands. */
 void ledger_claim(struct ledger *ledger, struct view request);

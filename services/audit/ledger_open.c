@@ -169,6 +169,7 @@ static enum status open_files(struct ledger *ledger, const struct ledger_options
     struct head before;
     enum status status = segments_scan(ledger->dir_fd, &ledger->segments);
     if (status == STATUS_OK) {
+        ledger_finish_removal(ledger, options->signer.public_key);
         status = segment_finish_archive(ledger->dir_fd, &ledger->segments);
     }
     if (status == STATUS_OK) {

@@ -30,4 +30,7 @@ struct ledger {
     struct log_limit limit, rotate_limit;
 };
 
+/* retain.c: removes the files that a signed statement says are removed, and a crash left. */
+void ledger_finish_removal(struct ledger *ledger, const uint8_t *public_key);
+
 #endif

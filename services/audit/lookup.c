@@ -84,6 +84,24 @@ static enum status read_line(int fd, uint64_t size, uint64_t seq, struct buffer 
     return ret_line->failed ? STATUS_INTERNAL : STATUS_OK;
 }
 
+bool query_place(const struct files *files, uint64_t seq, size_t *ret_index, uint64_t *ret_offset)
+{
+    CLEANUP(buffer_free) struct buffer room = BUFFER_EMPTY;
+    if (!file_of(files, seq, ret_index)) {
+        return false;
+    }
+    bool open = *ret_index == files->done->count;
+    int fd = open ? files->fd : segment_open(files->dir_fd, files->done->list[*ret_index].first, "log");
+    if (fd < 0) {
+        return false;
+    }
+    *ret_offset = offset_of(fd, open ? files->size : files->done->list[*ret_index].bytes, seq, &room);
+    if (!open) {
+        (void)close(fd); /* only read from */
+    }
+    return true;
+}
+
 enum status query_line(const struct files *files, uint64_t seq, struct buffer *ret_line)
 {
     size_t index;

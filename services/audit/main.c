@@ -1,23 +1,27 @@
 /* main.c - the audit daemon: one append-only log, one writer. */
 #include <string.h>
+#include <unistd.h>
 
 #include "common/channel.h"
 #include "common/clock.h"
 #include "common/daemon.h"
 #include "common/keyfile.h"
 #include "common/log.h"
-#include "services/audit/audit.h"
+#include "services/audit/reading.h"
 
-enum { TICK_MS = 1000, SAY_HEAD_MS = 60000, STALL_MS = 2000 };
+enum { TICK_MS = 1000, SAY_HEAD_MS = 60000, STALL_MS = 2000, KEEP_DAYS_MAX = 100000 };
+static const uint64_t day_ms = 24ull * 60 * 60 * 1000;
 
 static struct {
     const char *data, *keys, *listen_vault, *listen_proxy;
-    uint64_t segment_size, outcome_wait;
+    uint64_t segment_size, outcome_wait, keep_days, keep_bytes;
+    bool ship_stdout;
     struct ledger *ledger;
+    struct ship *ship;
     struct desk *desk;
     struct loop *loop;
     int timer;
-    uint64_t ticked_ms, said_ms;
+    uint64_t ticked_ms, said_ms, shipped; /* the record up to which it was told to */
 } self = {.segment_size = 256 << 20, .outcome_wait = OUTCOME_WAIT_MS / 1000, .timer = -1};
 
 static const struct option options[] = {
@@ -29,6 +33,12 @@ static const struct option options[] = {
      "BYTES after which a new file begins; one begins each day too", false},
     {"outcome-wait", OPTION_NUMBER, &self.outcome_wait,
      "SECONDS after which a call that no proxy claims is written down as unknown", false},
+    {"keep-days", OPTION_NUMBER, &self.keep_days,
+     "DAYS after which a file is removed; for ever unless given", false},
+    {"keep-bytes", OPTION_NUMBER, &self.keep_bytes,
+     "BYTES that all files may have before the oldest are removed; any number unless given", false},
+    {"ship-stdout", OPTION_FLAG, &self.ship_stdout,
+     "also write each record to standard output, as a line of JSON", false},
     {NULL, OPTION_TEXT, NULL, NULL, false},
 };
 
@@ -55,6 +65,10 @@ static enum status read_signer(struct signer *ret_signer)
 
 static enum status open_ledger(void)
 {
+    if (self.keep_days > KEEP_DAYS_MAX) {
+        log_error("open", "--keep-days takes at most %d", (int)KEEP_DAYS_MAX);
+        return STATUS_INVALID;
+    }
     struct ledger_options ledger = {.dir = self.data, .segment_bytes = self.segment_size};
     enum status status = read_signer(&ledger.signer);
     if (status == STATUS_OK) {
@@ -72,6 +86,17 @@ static void say_head(void)
     self.said_ms = clock_mono_ms();
 }
 
+/* What is on disk and was not yet is written out. */
+static void ship_on(void)
+{
+    uint64_t seq = ledger_head(self.ledger)->seq;
+    if (self.ship && seq != self.shipped) {
+        struct files files = ledger_files_of(self.ledger);
+        ship_follow(self.ship, &files);
+        self.shipped = seq;
+    }
+}
+
 static void tick(void *arg)
 {
     uint64_t now_ms = clock_mono_ms(), late_ms = now_ms - self.ticked_ms;
@@ -86,7 +111,9 @@ static void tick(void *arg)
     if (unknown > 0) {
         log_warn("unknown", "%zu calls got no outcome", unknown);
     }
+    (void)ledger_retain(self.ledger, self.keep_days * day_ms, self.keep_bytes); /* logs itself */
     desk_follow(self.desk);
+    ship_on();
     if (ledger_sign(self.ledger)) {
         desk_tell_head(self.desk);
         if (now_ms - self.said_ms >= SAY_HEAD_MS) {
@@ -95,12 +122,23 @@ static void tick(void *arg)
     }
 }
 
+static enum status open_ship(void)
+{
+    struct files files = ledger_files_of(self.ledger);
+    return self.ship_stdout
+               ? ship_new(STDOUT_FILENO, &files, ledger_head(self.ledger)->seq + 1, &self.ship)
+               : STATUS_OK;
+}
+
 static enum status audit_open(struct loop *loop)
 {
     self.loop = loop;
     enum status status = channel_keys(self.keys, "audit");
     if (status == STATUS_OK) {
         status = open_ledger();
+    }
+    if (status == STATUS_OK) {
+        status = open_ship();
     }
     if (status == STATUS_OK) {
         /* On a full disk it is not written; the records are refused one by one. */
@@ -137,7 +175,9 @@ static void audit_close(void)
     if (served && ledger_note(self.ledger, "audit.stop", "", AUDIT_NONE) == STATUS_OK) {
         (void)ledger_sign(self.ledger); /* or the next start does */
         say_head();
+        ship_on();
     }
+    ship_free(&self.ship);
     ledger_close(&self.ledger);
 }
 

@@ -4,7 +4,6 @@
  * which may be renamed meanwhile.  Answers come back by an eventfd and are given out in the loop. */
 #include "services/audit/reading.h"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,8 +19,7 @@ enum {
 
 struct job {
     struct job *next;
-    struct files files; /* owned: the list, and the descriptor */
-    struct segments done_files;
+    struct files_copy *files;
     struct buffer bytes; /* what QUERY views */
     struct audit_query query;
     uint64_t asked_ms;
@@ -42,7 +40,7 @@ struct reader {
     /* under the lock: */
     struct job *asked, **asked_end;
     struct job *answered, **answered_end;
-    struct job *follow; /* the newest state of the files, to tidy up to */
+    struct files_copy *follow; /* the newest state of the files, to tidy up to */
     size_t waiting;
     bool stop;
 };
@@ -52,10 +50,7 @@ static void job_free(struct job *job)
     if (!job) {
         return;
     }
-    if (job->files.fd >= 0) {
-        (void)close(job->files.fd); /* only read from */
-    }
-    segments_free(&job->done_files);
+    files_copy_free(&job->files);
     buffer_free(&job->bytes);
     buffer_free(&job->records);
     free(job);
@@ -70,28 +65,6 @@ static void free_list(struct job *job)
     }
 }
 
-/* With its own copy of what is known of FILES. */
-static struct job *job_new(const struct files *files)
-{
-    struct job *job = calloc(1, sizeof *job);
-    if (!job) {
-        return NULL;
-    }
-    job->files = *files;
-    job->files.done = &job->done_files;
-    job->files.fd = files->fd >= 0 ? fcntl(files->fd, F_DUPFD_CLOEXEC, 0) : -1;
-    bool good = files->fd < 0 || job->files.fd >= 0;
-    for (size_t i = 0; i < files->done->count && good; i++) {
-        const struct segment *segment = &files->done->list[i];
-        good = segments_add(&job->done_files, segment->first, segment->bytes, segment->last_ms);
-    }
-    if (!good) {
-        job_free(job);
-        return NULL;
-    }
-    return job;
-}
-
 /* ---- the thread ---- */
 
 static void answer(struct reader *reader, struct job *job)
@@ -101,7 +74,7 @@ static void answer(struct reader *reader, struct job *job)
         return;
     }
     job->page.status =
-        query_run(reader->indexes, &job->files, &job->query, &job->records, &job->page.next);
+        query_run(reader->indexes, &job->files->files, &job->query, &job->records, &job->page.next);
     if (job->page.status == STATUS_OK) {
         job->page.records = buffer_view(&job->records);
     }
@@ -138,18 +111,17 @@ static bool take_question(struct reader *reader)
 /* One step of the tidying; false when there is nothing to do. */
 static bool take_follow(struct reader *reader)
 {
-    struct job *job = TAKE(reader->follow);
-    if (!job) {
+    struct files_copy *copy = TAKE(reader->follow);
+    if (!copy) {
         return false;
     }
     pthread_mutex_unlock(&reader->lock);
-    bool more = indexes_tidy(reader->indexes, &job->files);
+    bool more = indexes_tidy(reader->indexes, &copy->files);
     pthread_mutex_lock(&reader->lock);
     if (more && !reader->follow) {
-        reader->follow = job;
-    } else {
-        job_free(job);
+        reader->follow = TAKE(copy);
     }
+    files_copy_free(&copy);
     return true;
 }
 
@@ -231,7 +203,7 @@ void reader_free(struct reader **reader_at)
     }
     free_list(reader->asked);
     free_list(reader->answered);
-    job_free(reader->follow);
+    files_copy_free(&reader->follow);
     indexes_free(&reader->indexes);
     pthread_cond_destroy(&reader->wake);
     pthread_mutex_destroy(&reader->lock);
@@ -242,12 +214,13 @@ void reader_free(struct reader **reader_at)
 enum status reader_ask(struct reader *reader, const struct files *files, struct view bytes,
                        reader_done *done, void *arg)
 {
-    struct job *job = reader->waiting < WAITING_MAX ? job_new(files) : NULL;
+    struct job *job = reader->waiting < WAITING_MAX ? calloc(1, sizeof *job) : NULL;
     if (!job) {
         return STATUS_BUSY;
     }
+    job->files = files_copy_new(files);
     buffer_append_view(&job->bytes, bytes);
-    enum status status = job->bytes.failed
+    enum status status = !job->files || job->bytes.failed
                              ? STATUS_INTERNAL
                              : proto_decode(&audit_query_schema, buffer_view(&job->bytes),
                                             &job->query);
@@ -269,14 +242,14 @@ enum status reader_ask(struct reader *reader, const struct files *files, struct 
 
 void reader_follow(struct reader *reader, const struct files *files)
 {
-    struct job *job = job_new(files);
-    if (!job) {
+    struct files_copy *copy = files_copy_new(files), *old;
+    if (!copy) {
         return; /* a second later again */
     }
     pthread_mutex_lock(&reader->lock);
-    struct job *old = reader->follow;
-    reader->follow = job;
+    old = reader->follow;
+    reader->follow = copy;
     pthread_cond_signal(&reader->wake);
     pthread_mutex_unlock(&reader->lock);
-    job_free(old);
+    files_copy_free(&old);
 }

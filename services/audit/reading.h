@@ -5,6 +5,8 @@
  *   indexes.c the index of each file, on disk beside those that are done
  *   index.c   what is in each block of a file
  *   lookup.c  one record by its number, without an index
+ *   ship.c    another thread: all records, to standard output
+ *   files.c   which files there are, for the threads
  *
  * An index is a summary of each block of about 64 KiB: its numbers and times, and a Bloom filter of
  * what its records say.  A block that cannot hold what is asked for is not read.  So an index costs
@@ -14,6 +16,22 @@
 #define AUDIT_READING_H
 
 #include "services/audit/audit.h"
+
+/* ---- files.c ---- */
+
+/* With a descriptor of its own for the open file, which may be renamed meanwhile. */
+struct files_copy {
+    struct files files;
+    struct segments done;
+};
+struct files_copy *files_copy_new(const struct files *files); /* NULL: no memory or descriptor */
+void files_copy_free(struct files_copy **copy);
+
+/* ---- lookup.c ---- */
+
+/* The file of record SEQ (see struct files; the open one has the number `done->count`) and the
+ * offset of its line, or that of the next there is; false when it would be before the first file. */
+bool query_place(const struct files *files, uint64_t seq, size_t *ret_index, uint64_t *ret_offset);
 
 /* ---- index.c ---- */
 
@@ -90,5 +108,16 @@ MUST_USE enum status reader_ask(struct reader *reader, const struct files *files
                                 struct view bytes, reader_done *done, void *arg);
 /* Has the indexes brought up to FILES when there is nothing better to do. */
 void reader_follow(struct reader *reader, const struct files *files);
+
+/* ---- ship.c ---- */
+
+struct ship;
+/* Starts the thread that writes to OUT: from where it ended the last time, and the first time from
+ * record NEXT.  FILES' directory is borrowed. */
+MUST_USE enum status ship_new(int out, const struct files *files, uint64_t next,
+                              struct ship **ret_ship);
+void ship_free(struct ship **ship); /* writes what it can before */
+/* Has it write all that is in FILES. */
+void ship_follow(struct ship *ship, const struct files *files);
 
 #endif

@@ -206,6 +206,19 @@ size_t running_count(const struct running *running)
     return running->count;
 }
 
+bool running_lowest(const struct running *running, uint64_t *ret_seq)
+{
+    uint64_t lowest = UINT64_MAX;
+    const struct entry *const rings[] = {&running->open, &running->closing};
+    for (size_t i = 0; i < sizeof rings / sizeof rings[0]; i++) {
+        for (const struct entry *entry = rings[i]->next; entry != rings[i]; entry = entry->next) {
+            lowest = entry->seq < lowest ? entry->seq : lowest;
+        }
+    }
+    *ret_seq = lowest;
+    return lowest != UINT64_MAX;
+}
+
 void running_below(const struct running *running, uint64_t below, struct buffer *ret_seqs)
 {
     for (const struct entry *entry = running->open.next; entry != &running->open;

@@ -1,0 +1,142 @@
+/* retain.c - removes the oldest files when they are too old or too many, and says so: by a record in
+ * the log, and by a signed statement that keeps what is left verifiable.
+ *
+ * The record and the statement come first, so a crash leaves files that may be removed and never a
+ * gap that nobody explains.  The last file that is done stays: the open one goes on from it. */
+#include "services/audit/ledger_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+
+static const char removed_name[] = "audit.removed", new_name[] = "audit.removed.new";
+
+/* How many of the oldest files go. */
+static size_t count_old(const struct ledger *ledger, uint64_t keep_ms, uint64_t keep_bytes)
+{
+    const struct segments *segments = &ledger->segments;
+    uint64_t now_ms = clock_wall_ms(), left = ledger_size(ledger), lowest;
+    bool any = running_lowest(ledger->running, &lowest);
+    size_t count = 0;
+    for (; count + 1 < segments->count; count++) {
+        const struct segment *segment = &segments->list[count];
+        bool old = keep_ms > 0 && segment->last_ms + keep_ms < now_ms;
+        bool much = keep_bytes > 0 && left > keep_bytes;
+        if ((!old && !much) || (any && lowest < segments->list[count + 1].first)) {
+            break; /* or a call that is in it still runs */
+        }
+        left -= segment->bytes;
+    }
+    return count;
+}
+
+static enum status last_of(const struct ledger *ledger, size_t index, struct head *ret_head)
+{
+    int fd = segment_open(ledger->dir_fd, ledger->segments.list[index].first, "log");
+    if (fd < 0) {
+        return STATUS_NOT_FOUND;
+    }
+    enum status status = recover_head(fd, ret_head);
+    (void)close(fd); /* only read from */
+    return status == STATUS_OK && ret_head->seq == 0 ? STATUS_NOT_FOUND : status;
+}
+
+/* A reader sees the old one or the new one. */
+static enum status write_statement(struct ledger *ledger, const struct head *head)
+{
+    CLEANUP(buffer_free) struct buffer note = BUFFER_EMPTY;
+    enum status status = checkpoints_removed(ledger->checkpoints, head, &note);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    int fd = openat(ledger->dir_fd, new_name,
+                    O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    bool good = fd >= 0 && file_write(fd, buffer_view(&note)) && fsync(fd) == 0;
+    if (fd >= 0) {
+        good = close(fd) == 0 && good;
+    }
+    good = good && renameat(ledger->dir_fd, new_name, ledger->dir_fd, removed_name) == 0 &&
+           fsync(ledger->dir_fd) == 0;
+    return good ? STATUS_OK : STATUS_STORAGE_FULL;
+}
+
+static void remove_files(struct ledger *ledger, size_t count)
+{
+    static const char *const suffixes[] = {"idx", "sig", "log"};
+    char name[SEGMENT_NAME_SIZE];
+    struct segments *segments = &ledger->segments;
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < sizeof suffixes / sizeof suffixes[0]; j++) {
+            segment_name(segments->list[i].first, suffixes[j], name);
+            if (unlinkat(ledger->dir_fd, name, 0) != 0 && errno != ENOENT) {
+                log_warn("retain", "cannot remove %s: %s", name, strerror(errno));
+            }
+        }
+    }
+    segments->count -= count;
+    memmove(segments->list, segments->list + count, segments->count * sizeof *segments->list);
+}
+
+void ledger_finish_removal(struct ledger *ledger, const uint8_t *public_key)
+{
+    CLEANUP(buffer_free) struct buffer note = BUFFER_EMPTY;
+    struct checkpoint removed;
+    const struct segments *segments = &ledger->segments;
+    struct stat info;
+    size_t count = 0;
+    int fd = openat(ledger->dir_fd, removed_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0) {
+        return; /* nothing was ever removed */
+    }
+    bool good = fstat(fd, &info) == 0 && info.st_size <= CHECKPOINT_SIZE_MAX &&
+                file_read(fd, 0, (size_t)info.st_size, &note) == STATUS_OK &&
+                checkpoint_read(public_key, buffer_view(&note), &removed) == STATUS_OK &&
+                removed.kind == CHECKPOINT_REMOVED;
+    (void)close(fd); /* only read from */
+    if (!good) {
+        log_error("open", "%s is not what was signed: run `seks audit verify`", removed_name);
+        return;
+    }
+    while (count + 1 < segments->count && segments->list[count + 1].first <= removed.size + 1) {
+        count++;
+    }
+    if (count > 0) {
+        log_info("retain", "finished what a crash had interrupted: %zu files", count);
+        remove_files(ledger, count);
+    }
+}
+
+size_t ledger_retain(struct ledger *ledger, uint64_t keep_ms, uint64_t keep_bytes)
+{
+    size_t count = count_old(ledger, keep_ms, keep_bytes);
+    struct head head;
+    char text[96];
+    if (count == 0) {
+        return 0;
+    }
+    enum status status = last_of(ledger, count - 1, &head);
+    if (status == STATUS_OK) {
+        (void)snprintf(text, sizeof text, "%zu files, records %llu to %llu", count,
+                       (unsigned long long)ledger->segments.list[0].first,
+                       (unsigned long long)head.seq);
+        status = ledger_note(ledger, "audit.removed", text, AUDIT_NONE);
+    }
+    if (status == STATUS_OK) {
+        status = write_statement(ledger, &head);
+    }
+    if (status != STATUS_OK) {
+        uint64_t times;
+        if (log_due(&ledger->rotate_limit, &times)) {
+            log_warn("retain", "old files stay for now: %s", status_name(status));
+        }
+        return 0;
+    }
+    remove_files(ledger, count);
+    log_info("retain", "removed %s", text);
+    return count;
+}

@@ -12,3 +12,4 @@ function(seks_fuzz_target name seeds)
 endfunction()
 
 seks_fuzz_target(fuzz_messages messages proto)
+seks_fuzz_target(fuzz_vet vet gateway_lib)

@@ -23,13 +23,17 @@ static const struct {
     {411, "Length Required", "invalid_request_error", "MissingContentLength"},
     {413, "Content Too Large", "request_too_large", "EntityTooLarge"},
     {414, "URI Too Long", "request_too_large", "InvalidURI"},
+    {417, "Expectation Failed", "invalid_request_error", "InvalidRequest"},
+    {421, "Misdirected Request", "invalid_request_error", "InvalidRequest"},
     {426, "Upgrade Required", "invalid_request_error", "InvalidRequest"},
     {429, "Too Many Requests", "rate_limit_error", "SlowDown"},
     {431, "Request Header Fields Too Large", "request_too_large", "RequestHeaderSectionTooLarge"},
     {500, "Internal Server Error", "api_error", "InternalError"},
+    {501, "Not Implemented", "invalid_request_error", "NotImplemented"},
     {502, "Bad Gateway", "api_error", "BadGateway"},
     {503, "Service Unavailable", "overloaded_error", "ServiceUnavailable"},
     {504, "Gateway Timeout", "timeout_error", "GatewayTimeout"},
+    {505, "HTTP Version Not Supported", "invalid_request_error", "InvalidRequest"},
     {507, "Insufficient Storage", "api_error", "InternalError"},
 };
 
@@ -166,6 +170,32 @@ static void error_problem(struct buffer *body, size_t row, struct view detail)
     buffer_append_text(body, "}");
 }
 
+static void error_plain(struct buffer *body, struct view detail)
+{
+    buffer_append_text(body, "{\"ok\":false,\"error\":");
+    json_append_text(body, detail);
+    buffer_append_text(body, "}");
+}
+
+void answer_raw(struct buffer *text, unsigned http, struct view detail, bool api)
+{
+    CLEANUP(buffer_free) struct buffer body = BUFFER_EMPTY;
+    char request[ID_SIZE_MAX + 1];
+    size_t row = error_row(http);
+    id_new("req", request);
+    if (api) {
+        error_problem(&body, row, detail);
+    } else {
+        error_plain(&body, detail);
+    }
+    buffer_printf(text,
+                  "HTTP/1.1 %u %s\r\nConnection: close\r\nContent-Type: application/%s\r\n"
+                  "Content-Length: %zu\r\nSeks-Request-Id: %s\r\n%s\r\n",
+                  http, errors[row].title, api ? "problem+json" : "json", body.size, request,
+                  api ? "Access-Control-Allow-Origin: *\r\n" : "");
+    buffer_append_view(text, buffer_view(&body));
+}
+
 enum MHD_Result answer_error(struct visit *visit, unsigned http, struct view detail, bool aws4)
 {
     CLEANUP(buffer_free) struct buffer body = BUFFER_EMPTY;
@@ -184,9 +214,7 @@ enum MHD_Result answer_error(struct visit *visit, unsigned http, struct view det
         type = "application/problem+json";
         error_problem(&body, row, detail);
     } else {
-        buffer_append_text(&body, "{\"ok\":false,\"error\":");
-        json_append_text(&body, detail);
-        buffer_append_text(&body, "}");
+        error_plain(&body, detail);
     }
     if (http == 401) {
         headers[count++] = "WWW-Authenticate";

@@ -1,6 +1,8 @@
 /* gateway.h - the map of the gateway, in the order a request meets it.
  *
+ * reads.c      every byte before libmicrohttpd has it: vet.c and vet_body.c judge, refusals
  * http.c       libmicrohttpd in the loop: connections, hang-ups, the first look at a request
+ * pace.c       connections that are too slow, or too many
  * target.c     the raw request target: what is refused, what provider and path it names
  * credential.c the fake token, wherever an SDK puts it, and what must not be forwarded
  * exchange.c   one passthrough call: grant, upstream call, answer
@@ -27,6 +29,8 @@ struct config {
     const char *tls_cert, *tls_key;
     struct option_list *proxies;
     uint64_t body_max, header_deadline_ms;
+    uint64_t rate_min, pace_window_ms; /* bytes a second of a body, over how long; see pace.h */
+    uint64_t connections_per_address;  /* 0 for no limit */
     const struct providers *providers;
 };
 extern struct config config;
@@ -38,6 +42,7 @@ struct visit {
     char method[METHOD_MAX + 1];
     char request[ID_SIZE_MAX + 1];
     char client[CLIENT_MAX + 1];
+    bool vetted;    /* a vetted head stands against it */
     bool seen;      /* the handler was called */
     bool begun;     /* its head was judged and is good */
     bool suspended;
@@ -144,6 +149,8 @@ enum MHD_Result answer_send(struct visit *visit, unsigned http, const char *type
 /* The same as JSON for a body that may hold a secret: takes BODY, and wipes it once it was sent. */
 enum MHD_Result answer_secret(struct visit *visit, unsigned http, struct buffer *body,
                               const char *const *headers);
+/* An error as bytes, head and all, for a connection that ends with it before there is a visit. */
+void answer_raw(struct buffer *text, unsigned http, struct view detail, bool api);
 /* The error in the form of the path: problem+json under /api, XML for AWS4, {"ok":false} else.
  * DETAIL may be empty. */
 enum MHD_Result answer_error(struct visit *visit, unsigned http, struct view detail, bool aws4);

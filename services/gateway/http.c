@@ -7,6 +7,7 @@
 
 #include <arpa/inet.h>
 #include <netdb.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -17,6 +18,8 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "services/gateway/entry.h"
+#include "services/gateway/pace.h"
+#include "services/gateway/reads.h"
 
 enum {
     POOL_BYTES = 49152,      /* 32 KiB of headers, 8 KiB of target, and MHD's own records */
@@ -24,13 +27,20 @@ enum {
     RUNS_PER_TURN = 16,
     TICK_MS = 250,
     IDLE_MS = 75000,         /* a kept-alive connection without a request */
+    CROWDED = CONNECTIONS_MAX / 16 * 15, /* from here on who sends nothing has to go sooner */
+    CROWDED_MS = 2000,
+    PACE_TICKS = 4,          /* rates are looked at once a second */
+    UNSENT_BYTES_MAX = 65536, /* in the kernel for one connection, besides what is on its way */
     EVENTS_MAX = 64,
 };
 
 struct connection {
     int fd;
+    struct MHD_Connection *mhd;
     struct visit *visit;
-    uint64_t since_ms; /* of waiting for a whole head */
+    struct reads reads;
+    struct pace up, down;
+    uint64_t since_ms; /* of waiting for the next request */
     struct connection *next, **at;
 };
 
@@ -40,7 +50,8 @@ static struct {
     int mhd_fd, hangup_fd, listen_fd, tick;
     bool resumed, draining;
     struct connection *connections;
-    size_t visits;
+    size_t visits, connection_count;
+    unsigned ticks;
 } http = {.mhd_fd = -1, .hangup_fd = -1, .listen_fd = -1, .tick = -1};
 
 /* ---- driving ---- */
@@ -105,6 +116,21 @@ static struct connection *connection_of(struct MHD_Connection *mhd)
     return info ? info->socket_context : NULL;
 }
 
+static const struct sockaddr *address_of(struct MHD_Connection *mhd)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    return info ? info->client_addr : NULL;
+}
+
+/* libmicrohttpd asks before it takes a connection. */
+static enum MHD_Result on_address(void *arg, const struct sockaddr *address, socklen_t size)
+{
+    (void)arg;
+    (void)size;
+    return pace_admits(address) ? MHD_YES : MHD_NO;
+}
+
 static void connection_open(struct MHD_Connection *mhd, void **context)
 {
     const union MHD_ConnectionInfo *info =
@@ -115,6 +141,10 @@ static void connection_open(struct MHD_Connection *mhd, void **context)
         return;
     }
     connection->fd = info->connect_fd;
+    connection->mhd = mhd;
+    reads_arm(&connection->reads, connection->fd, config.tls_cert != NULL);
+    pace_enter(address_of(mhd));
+    http.connection_count++;
     connection->since_ms = clock_mono_ms();
     connection->next = http.connections;
     connection->at = &http.connections;
@@ -134,6 +164,9 @@ static void connection_close(void **context)
         return;
     }
     epoll_ctl(http.hangup_fd, EPOLL_CTL_DEL, connection->fd, NULL);
+    reads_disarm(&connection->reads);
+    pace_leave(address_of(connection->mhd));
+    http.connection_count--;
     *connection->at = connection->next;
     if (connection->next) {
         connection->next->at = connection->at;
@@ -168,19 +201,71 @@ static void on_hang_up(void *arg)
     }
 }
 
-/* A head has a deadline as a whole: one byte now and then does not keep a connection. */
+/* Has libmicrohttpd read again now, and so learn that the connection is refused: a resumed
+ * connection counts as readable. */
+static void poke(struct connection *connection)
+{
+    MHD_suspend_connection(connection->mhd);
+    MHD_resume_connection(connection->mhd);
+}
+
+/* Between requests: a head has a deadline as a whole, so one byte now and then does not keep a
+ * connection; one that says nothing just ends. */
+static void judge_silence(struct connection *connection, uint64_t now)
+{
+    struct reads *reads = &connection->reads;
+    bool crowded = http.connection_count >= CROWDED;
+    uint64_t head_ms = crowded ? CROWDED_MS : config.header_deadline_ms;
+    uint64_t idle_ms = reads->vet.messages == 0 ? head_ms : crowded ? CROWDED_MS : IDLE_MS;
+    if (reads->head_since_ms) {
+        if (now - reads->head_since_ms > head_ms) {
+            reads_fail(reads, 408, "the request's head did not come in time");
+        }
+    } else if (now - connection->since_ms > idle_ms || http.draining) {
+        shutdown(connection->fd, SHUT_RDWR);
+    }
+}
+
+/* Within one: whose turn it is must move enough. */
+static void judge_pace(struct connection *connection, uint64_t now)
+{
+    const struct visit *visit = connection->visit;
+    struct reads *reads = &connection->reads;
+    uint64_t acked = 0;
+    bool uploads = visit->begun && !visit->suspended && !visit->answered && vet_in_body(&reads->vet);
+    if (pace_too_slow(&connection->up, uploads, reads->vet.body_bytes, now)) {
+        reads_fail(reads, 408, "the request's body came too slowly");
+    }
+    bool downloads = visit->answered && pace_unsent(connection->fd, &acked);
+    if (pace_too_slow(&connection->down, downloads, acked, now)) {
+        log_debug("slow", "a client takes its answer too slowly");
+        shutdown(connection->fd, SHUT_RDWR);
+    }
+}
+
+static void judge(struct connection *connection, uint64_t now, bool paced)
+{
+    struct reads *reads = &connection->reads;
+    const struct visit *visit = connection->visit;
+    if (!visit || (!visit->begun && !visit->answered)) {
+        judge_silence(connection, now);
+    } else if (paced) {
+        judge_pace(connection, now);
+    }
+    if (reads_due(reads) && (!visit || !(visit->suspended || visit->answered))) {
+        poke(connection);
+    }
+}
+
 static void tick(void *arg)
 {
     uint64_t now = clock_mono_ms();
-    for (struct connection *connection = http.connections; connection;
-         connection = connection->next) {
-        bool reading = connection->visit && !connection->visit->begun;
-        uint64_t limit = reading ? config.header_deadline_ms : IDLE_MS;
-        if ((!connection->visit || reading) &&
-            (now - connection->since_ms > limit || (http.draining && !connection->visit))) {
-            shutdown(connection->fd, SHUT_RDWR);
-        }
+    bool paced = http.ticks++ % PACE_TICKS == 0;
+    for (struct connection *connection = http.connections, *next; connection; connection = next) {
+        next = connection->next;
+        judge(connection, now, paced);
     }
+    reads_tick(now);
     run(arg);
 }
 
@@ -199,7 +284,8 @@ static void *on_target(void *arg, const char *target, struct MHD_Connection *mhd
     visit->target = strdup(target);
     id_new("req", visit->request);
     connection->visit = visit;
-    connection->since_ms = clock_mono_ms();
+    connection->reads.visit = visit;
+    connection->up = connection->down = (struct pace){0, 0};
     http.visits++;
     return visit;
 }
@@ -218,6 +304,8 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **state,
     api_free(&visit->api);
     if (connection) {
         connection->visit = NULL;
+        connection->reads.visit = NULL;
+        reads_finish(&connection->reads);
         connection->since_ms = clock_mono_ms();
     }
     free(visit->target);
@@ -228,10 +316,9 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **state,
 
 static void find_client(struct visit *visit)
 {
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(visit->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    if (!info || !info->client_addr ||
-        getnameinfo(info->client_addr, sizeof(struct sockaddr_in6), visit->client,
+    const struct sockaddr *address = address_of(visit->connection);
+    if (!address ||
+        getnameinfo(address, sizeof(struct sockaddr_in6), visit->client,
                     sizeof visit->client, NULL, 0, NI_NUMERICHOST) != 0) {
         memcpy(visit->client, "unknown", sizeof "unknown");
     }
@@ -252,6 +339,19 @@ static enum MHD_Result go_on(struct visit *visit, const char *data, size_t *size
                            : api_continue(visit, data, size);
 }
 
+/* The guard: what did not come through the vetting is not looked at. */
+static bool is_vetted(struct visit *visit)
+{
+    struct connection *connection = connection_of(visit->connection);
+    if (!visit->vetted) {
+        visit->vetted = connection && reads_take_head(&connection->reads, strlen(visit->target));
+    }
+    if (!visit->vetted) {
+        log_error("vetting", "a request came around the vetting, and was refused");
+    }
+    return visit->vetted;
+}
+
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *mhd, const char *url,
                                   const char *method, const char *version, const char *data,
                                   size_t *size, void **state)
@@ -260,7 +360,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *mhd, const c
     (void)arg;
     (void)mhd;
     (void)url;
-    if (!visit || !visit->target || visit->gone) {
+    if (!visit || !visit->target || visit->gone || !is_vetted(visit)) {
         return MHD_NO;
     }
     if (!visit->seen && !may_have_body(visit)) {
@@ -282,6 +382,24 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *mhd, const c
 
 /* ---- opening and closing ---- */
 
+/* Accepted connections have these from the listener. */
+static void set_options(int fd)
+{
+    static const struct {
+        int level, name, value;
+    } options[] = {
+        {IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_BYTES_MAX},
+        {SOL_SOCKET, SO_KEEPALIVE, 1}, /* a client that vanished while it waits is noticed */
+        {IPPROTO_TCP, TCP_KEEPIDLE, 60},
+        {IPPROTO_TCP, TCP_KEEPINTVL, 15},
+        {IPPROTO_TCP, TCP_KEEPCNT, 4},
+    };
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+        (void)setsockopt(fd, options[i].level, options[i].name, &options[i].value,
+                         sizeof options[i].value); /* it serves without them too */
+    }
+}
+
 static enum status open_listener(void)
 {
     struct sockaddr_storage address;
@@ -300,6 +418,7 @@ static enum status open_listener(void)
         log_error("listen", "cannot listen on %s", config.listen);
         return STATUS_UNAVAILABLE;
     }
+    set_options(http.listen_fd);
     return STATUS_OK;
 }
 
@@ -317,7 +436,7 @@ static enum status start_daemon(void)
         {MHD_OPTION_END, 0, NULL},
     };
     http.daemon = MHD_start_daemon(
-        flags | (cert ? MHD_USE_TLS : 0), 0, NULL, NULL, on_request, NULL, MHD_OPTION_LISTEN_SOCKET,
+        flags | (cert ? MHD_USE_TLS : 0), 0, on_address, NULL, on_request, NULL, MHD_OPTION_LISTEN_SOCKET,
         http.listen_fd, MHD_OPTION_URI_LOG_CALLBACK, on_target, NULL, MHD_OPTION_NOTIFY_COMPLETED,
         on_completed, NULL, MHD_OPTION_NOTIFY_CONNECTION, on_connection, NULL,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES, MHD_OPTION_CONNECTION_LIMIT,
@@ -340,6 +459,9 @@ enum status http_open(struct loop *loop)
     http.loop = loop;
     http.hangup_fd = epoll_create1(EPOLL_CLOEXEC);
     enum status status = open_listener();
+    if (status == STATUS_OK) {
+        status = reads_open(loop);
+    }
     if (status == STATUS_OK) {
         status = start_daemon();
     }
@@ -380,6 +502,8 @@ void http_close(void)
         MHD_stop_daemon(http.daemon);
         http.daemon = NULL;
     }
+    reads_close();
+    pace_close();
     if (http.hangup_fd >= 0) {
         close(http.hangup_fd);
     }

@@ -12,7 +12,10 @@ static struct providers *providers;
 struct config config = {.listen = "127.0.0.1:8787",
                         .proxies = &proxies,
                         .body_max = UINT64_C(1) << 30,
-                        .header_deadline_ms = 15000};
+                        .header_deadline_ms = 15000,
+                        .rate_min = 500,
+                        .pace_window_ms = 20000,
+                        .connections_per_address = 512};
 
 static const struct option options[] = {
     {"listen", OPTION_TEXT, &config.listen, "HOST:PORT to serve on (127.0.0.1:8787)", false},
@@ -27,6 +30,12 @@ static const struct option options[] = {
     {"body-max", OPTION_NUMBER, &config.body_max, "BYTES a request body may have (1g)", false},
     {"header-deadline-ms", OPTION_NUMBER, &config.header_deadline_ms,
      "MS for a whole request head (15000)", false},
+    {"rate-min", OPTION_NUMBER, &config.rate_min,
+     "BYTES a second that a client must send or take of a body (500)", false},
+    {"pace-window-ms", OPTION_NUMBER, &config.pace_window_ms,
+     "MS over which that is measured (20000)", false},
+    {"connections-per-address", OPTION_NUMBER, &config.connections_per_address,
+     "N connections of one client address, 0 for any number (512)", false},
     {NULL, OPTION_TEXT, NULL, NULL, false},
 };
 

@@ -218,7 +218,8 @@ enum MHD_Result answer_error(struct visit *visit, unsigned http, struct view det
     }
     if (http == 401) {
         headers[count++] = "WWW-Authenticate";
-        headers[count++] = "Basic realm=\"seks\", Bearer realm=\"seks\"";
+        /* Basic is for git; a browser would ask for a password in a window of its own. */
+        headers[count++] = api ? "Basic realm=\"seks\", Bearer realm=\"seks\"" : "Bearer realm=\"seks\"";
     }
     if (http == 503) {
         headers[count++] = "Retry-After";

@@ -34,10 +34,8 @@ def openssl(*arguments):
     subprocess.run(["openssl", *arguments], check=True, capture_output=True)
 
 
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory):
+def make_certificates(d):
     """An authority of its own and a certificate for 127.0.0.1; `other` is nobody's authority."""
-    d = tmp_path_factory.mktemp("tls")
     for name in ("ca", "other"):
         openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
                 "-subj", f"/CN={name}", "-keyout", d / f"{name}.key", "-out", d / f"{name}.pem")
@@ -48,6 +46,11 @@ def certificates(tmp_path_factory):
             "-days", "2", "-extfile", d / "ext", "-out", d / "server.pem")
     (d / "both.pem").write_text((d / "server.pem").read_text() + (d / "server.key").read_text())
     return d
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory):
+    return make_certificates(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,83 @@
+// The /v1 calls, and in what words their failures are told: what happened, and what to do.
+
+export const session = { account: null, csrf: null, ended: () => {} };
+
+export class Failure extends Error {
+  constructor(status, what, next = '', request = '') {
+    super(next ? `${what} ${next}` : what);
+    Object.assign(this, { status, what, next, request });
+  }
+}
+
+export const segment = encodeURIComponent;
+
+const sentence = (text) => {
+  const trimmed = String(text ?? '').trim();
+  if (!trimmed) return '';
+  return trimmed[0].toUpperCase() + trimmed.slice(1) + (/[.!?]$/.test(trimmed) ? '' : '.');
+};
+
+function advice(status, response) {
+  const seconds = Number(response.headers.get('Retry-After'));
+  const wait = seconds > 1 ? `Wait ${seconds} seconds, then try again.` : 'Wait a moment, then try again.';
+  switch (status) {
+    case 403: return 'If you were logged in from another tab, reload this page.';
+    case 404: return 'It may have been deleted in the meantime. Reload this page.';
+    case 409: return 'Choose another name, or delete what is no longer needed.';
+    case 413: return 'Send less at once.';
+    case 429: return wait;
+    case 502: case 503: case 504: return `Nothing was changed. ${wait}`;
+    default: return status >= 500
+      ? `If it happens again, tell your operator the request id ${response.headers.get('Seks-Request-Id')}.` : '';
+  }
+}
+
+const WHAT = {
+  429: 'That was too often.',
+  502: 'A part of the broker does not answer.',
+  503: 'A part of the broker is away or starting.',
+  504: 'A part of the broker does not answer in time.',
+};
+
+async function send(method, path, body) {
+  const headers = {};
+  if (body !== undefined) headers['Content-Type'] = 'application/json';
+  if (session.csrf && method !== 'GET') headers['X-CSRF-Token'] = session.csrf;
+  try {
+    return await fetch(path, { method, headers, body: body && JSON.stringify(body) });
+  } catch {
+    throw new Failure(0, 'The broker does not answer.',
+      'Check that it runs and that your network is up, then try again.');
+  }
+}
+
+/** The answer's JSON; throws a Failure. A session that has ended is told to session.ended() too. */
+export async function api(method, path, body) {
+  const response = await send(method, path, body);
+  const answer = await response.json().catch(() => null);
+  if (response.ok && answer) return answer;
+  const { status } = response;
+  const aboutPassword = /password is wrong/.test(answer?.error);
+  if (status === 401 && session.account && !aboutPassword) {
+    const failure = new Failure(401, 'Your session has ended.', 'Log in again to go on where you were.');
+    session.account = session.csrf = null;
+    session.ended(failure);
+    throw failure;
+  }
+  const told = sentence(answer?.error);
+  throw new Failure(status, [WHAT[status], told].filter(Boolean).join(' ') ||
+    `The broker answered ${status} with something that is not its own.`, advice(status, response),
+  response.headers.get('Seks-Request-Id'));
+}
+
+export const get = (path) => api('GET', path);
+
+/** WORK for each item, at most LIMIT at once. */
+export async function each(items, work, limit = 6) {
+  const queue = [...items.entries()];
+  const results = [];
+  await Promise.all(Array.from({ length: limit }, async () => {
+    for (let next = queue.shift(); next; next = queue.shift()) results[next[0]] = await work(next[1]);
+  }));
+  return results;
+}

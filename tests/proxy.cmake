@@ -1,2 +1,3 @@
 seks_unit_test(test_scrub proxy_lib)
 seks_unit_test(test_sigv4 proxy_lib)
+seks_unit_test(test_chunks proxy_lib)

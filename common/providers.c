@@ -1,4 +1,4 @@
-/* providers.c - looks providers up and judges request targets by their rows.
+/* providers.c - looks providers up and reads request targets by their rows.
  *
  * Never reads a file and never changes a row (providers_load.c makes them). */
 #include "common/providers.h"
@@ -8,8 +8,6 @@
 #include <strings.h>
 
 #include "common/providers_table.h"
-
-enum { DECODE_ROUNDS = 3 }; /* a path is refused elsewhere for dots that two rounds uncover */
 
 static bool named(const struct provider *row, struct view name)
 {
@@ -45,7 +43,7 @@ const struct provider *providers_at(const struct providers *providers, size_t in
 }
 
 /* Greedy with one step back: linear in practice, at worst pattern times text, both short. */
-static bool matches(const char *pattern, struct view text, bool fold)
+bool pattern_match_as(const char *pattern, struct view text, bool fold)
 {
     const char *star = NULL;
     size_t at = 0, star_at = 0;
@@ -72,7 +70,7 @@ static bool matches(const char *pattern, struct view text, bool fold)
 
 bool pattern_match(const char *pattern, struct view text)
 {
-    return matches(pattern, text, false);
+    return pattern_match_as(pattern, text, false);
 }
 
 static struct view path_of(struct view target)
@@ -102,92 +100,6 @@ enum status provider_target(const struct provider *provider, struct view target,
     }
     buffer_append_view(ret_target, target);
     return ret_target->failed ? STATUS_INTERNAL : STATUS_OK;
-}
-
-static int hex_digit(uint8_t c)
-{
-    return isdigit(c) ? c - '0' : isxdigit(c) ? tolower(c) - 'a' + 10 : -1;
-}
-
-/* Decodes percent escapes in place once; an escape that is none stays.  True if one was there. */
-static bool decode_once(struct buffer *path)
-{
-    size_t to = 0;
-    bool found = false;
-    for (size_t at = 0; at < path->size; at++, to++) {
-        uint8_t c = path->data[at];
-        int high = c == '%' && path->size - at > 2 ? hex_digit(path->data[at + 1]) : -1;
-        int low = high >= 0 ? hex_digit(path->data[at + 2]) : -1;
-        if (low >= 0) {
-            c = (uint8_t)(high * 16 + low);
-            at += 2;
-            found = true;
-        }
-        path->data[to] = c;
-    }
-    path->size = to;
-    return found;
-}
-
-/* In place: `\` is `/`, segments lose what follows a `;`, and empty and `.` segments go, so that
- * spellings that some server takes for the same path become the same bytes. */
-static void fold(struct buffer *path)
-{
-    size_t to = 0, at = 0;
-    while (at < path->size) {
-        size_t begin = at;
-        while (at < path->size && path->data[at] != '/' && path->data[at] != '\\') {
-            at++;
-        }
-        const uint8_t *cut = memchr(path->data + begin, ';', at - begin);
-        size_t size = cut ? (size_t)(cut - (path->data + begin)) : at - begin;
-        at++; /* past the slash */
-        if (size == 0 || (size == 1 && path->data[begin] == '.')) {
-            continue;
-        }
-        /* The path begins with a slash, so `to` is always behind `begin`. */
-        path->data[to++] = '/';
-        memmove(path->data + to, path->data + begin, size);
-        to += size;
-    }
-    path->size = to;
-}
-
-static bool denied(const struct provider *provider, struct view method, struct view path)
-{
-    for (size_t i = 0; i < provider->deny_count; i++) {
-        const struct deny_rule *rule = &provider->deny[i];
-        if ((strcmp(rule->method, "*") == 0 || view_is_nocase(method, rule->method)) &&
-            matches(rule->path, path, true)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-bool provider_denies(const struct provider *provider, struct view method, struct view target)
-{
-    CLEANUP(buffer_free) struct buffer path = BUFFER_EMPTY;
-    CLEANUP(buffer_free) struct buffer folded = BUFFER_EMPTY;
-    if (provider_target(provider, path_of(target), &path) != STATUS_OK) {
-        return true; /* what cannot be judged is not let through */
-    }
-    /* Decoded once is what the provider sees; decoded again is what a second server behind its
-     * first may see. */
-    bool more = true;
-    for (int round = 0; more && round < DECODE_ROUNDS; round++) {
-        more = decode_once(&path);
-        buffer_clear(&folded);
-        buffer_append_view(&folded, buffer_view(&path));
-        if (folded.failed) {
-            return true;
-        }
-        fold(&folded);
-        if (denied(provider, method, buffer_view(&folded))) {
-            return true;
-        }
-    }
-    return false;
 }
 
 const struct auth_rule *provider_auth(const struct provider *provider, struct view target)

@@ -5,6 +5,6 @@ add_custom_command(OUTPUT ${providers_builtin}
   COMMAND ${CMAKE_COMMAND} -DIN=${providers_json} -DOUT=${providers_builtin}
     -DNAME=providers_builtin -P ${CMAKE_SOURCE_DIR}/cmake/embed.cmake
   DEPENDS ${providers_json} ${CMAKE_SOURCE_DIR}/cmake/embed.cmake VERBATIM)
-add_library(providers STATIC providers.c providers_check.c providers_load.c providers_scope.c
-  providers_values.c ${providers_builtin})
+add_library(providers STATIC providers.c providers_check.c providers_deny.c providers_load.c
+  providers_scope.c providers_values.c ${providers_builtin})
 target_link_libraries(providers PUBLIC common PRIVATE PkgConfig::JANSSON)

@@ -24,9 +24,14 @@ struct auth_rule {
     const char **regions;  /* sigv4: accepted besides what AWS's regions look like */
 };
 
+/* A rule holds when all that it has holds. */
 struct deny_rule {
-    const char *method; /* "*" for any */
-    const char *path;   /* pattern */
+    const char *method;   /* "*" for any, or names with commas between */
+    const char *path;     /* pattern */
+    const char **queries; /* patterns, one of which a query parameter's name matches, or NULL */
+    const char *header;   /* pattern for a header's name, or NULL */
+    const char *value;    /* pattern for the value of that parameter or header, NULL for any */
+    const char **unless;  /* patterns for values to which the rule does not apply */
 };
 
 struct provider_header {
@@ -55,6 +60,8 @@ struct provider {
     const char **rewrite_headers;   /* besides Link and Location */
     const struct deny_rule *deny;
     size_t deny_count;
+    const char **target_headers;    /* sigv4: headers that name a second object to be read */
+    bool judges_headers;            /* some header has a part in whether a call is denied */
     const struct provider_header *region_origins; /* sigv4: region pattern, origin for those */
     size_t region_origin_count;
     uint32_t connect_ms, first_byte_ms, idle_ms;
@@ -92,12 +99,30 @@ const struct provider *providers_at(const struct providers *providers, size_t in
 MUST_USE enum status provider_target(const struct provider *provider, struct view target,
                                      struct buffer *ret_target);
 
+/* A call as deny rules see it: HEADERS are at least those that provider_judges_header(). */
+struct call_header {
+    struct view name, value;
+};
+struct provider_call {
+    struct view method, target; /* TARGET with its query */
+    const struct call_header *headers;
+    size_t header_count;
+};
+
 /* Whether the call is on the deny list: judged on the decoded upstream path (percent-decoded up to
  * three times, repeated slashes folded, a trailing slash dropped, letters of either case), so that
- * another spelling does not get by.  TARGET may be what follows /api/<provider> or the upstream's.
- * Only method and path are judged: a call that does its harm by query or body (S3's ?policy and
- * ?acl, GraphQL, SNS's Action) is for the provider's own permissions on the key. */
-bool provider_denies(const struct provider *provider, struct view method, struct view target);
+ * another spelling does not get by, and on decoded names of query parameters.  TARGET may be what
+ * follows /api/<provider> or the upstream's.  Bodies are not judged: a call that does its harm there
+ * (GraphQL, SNS's Action) is for the provider's own permissions on the key. */
+bool provider_denies(const struct provider *provider, const struct provider_call *call);
+
+/* Whether the value of the header NAME has a part in provider_judge(). */
+bool provider_judges_header(const struct provider *provider, struct view name);
+
+/* provider_denies(), and the objects that the row's target_headers name, each as a GET of its own:
+ * STATUS_DENIED, or STATUS_INVALID for one that is malformed, with a sentence in RET_WHY. */
+MUST_USE enum status provider_judge(const struct provider *provider,
+                                    const struct provider_call *call, const char **ret_why);
 
 /* The auth rule for TARGET (upstream path); NULL when none matches. */
 const struct auth_rule *provider_auth(const struct provider *provider, struct view target);
@@ -121,5 +146,6 @@ MUST_USE enum status signing_origin(const struct provider *provider,
 
 /* Whether TEXT matches PATTERN, in which `*` stands for any bytes, none included. */
 bool pattern_match(const char *pattern, struct view text);
+bool pattern_match_as(const char *pattern, struct view text, bool fold); /* letters of either case */
 
 #endif

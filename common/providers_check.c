@@ -162,11 +162,21 @@ static bool good_auths(const json_t *value)
     return list_of(value, good_auth);
 }
 
+static bool good_texts(const json_t *value)
+{
+    return good_header_value(value) || list_of(value, good_header_value);
+}
+
 static bool good_deny(const json_t *value)
 {
     static const struct member members[] = {
-        {"method", good_method}, {"path", good_pattern}, {NULL, NULL}};
-    return json_object_size(value) == 2 && has_only(value, members);
+        {"method", good_methods}, {"path", good_pattern}, {"query", good_texts},
+        {"header", good_header_name}, {"value", good_header_value}, {"unless", good_texts},
+        {NULL, NULL}};
+    bool of_value = json_object_get(value, "value") || json_object_get(value, "unless");
+    bool of_name = json_object_get(value, "query") || json_object_get(value, "header");
+    return json_object_get(value, "method") && json_object_get(value, "path") &&
+           (of_name || !of_value) && has_only(value, members);
 }
 
 static bool good_denies(const json_t *value)
@@ -213,7 +223,10 @@ static const struct rule {
     {"default_headers", good_headers, false, "must be an object of header names and values"},
     {"rewrite_headers", good_header_names, false, "must be a list of header names"},
     {"deny", good_denies, false,
-     "must be a list of {\"method\", \"path\"}, the path beginning with / or *"},
+     "must be a list of {\"method\", \"path\"} with maybe \"query\", \"header\", \"value\", "
+     "\"unless\", the path beginning with / or *"},
+    {"target_headers", good_header_names, false,
+     "must be a list of header names, and only with auth of type sigv4"},
     {"timeouts_ms", good_timeouts, false,
      "must be an object with connect, first_byte and idle in milliseconds, at most a day"},
     {"ca_file", good_file, false, "must be the name of a file"},
@@ -313,6 +326,10 @@ enum status providers_check_merged(const json_t *row, const char **ret_why)
     json_t *other;
     if (!origin) {
         return providers_refuse(ret_why, "row '%s': field 'origin' is missing", name);
+    }
+    if (json_array_size(json_object_get(row, "target_headers")) > 0 && !uses_sigv4(row)) {
+        return providers_refuse(ret_why, "row '%s': field 'target_headers' %s", name,
+                                rule_for("target_headers")->must);
     }
     enum status status = check_origin(row, "origin", origin, ret_why);
     json_object_foreach(json_object_get(row, "region_origins"), region, other)

@@ -203,6 +203,20 @@ static enum status build_auth(const json_t *auth, struct provider *ret_row)
     return STATUS_OK;
 }
 
+/* A text is a list of one. */
+static enum status new_texts_of(const json_t *value, const char ***ret_list)
+{
+    if (!json_is_string(value)) {
+        return json_is_array(value) ? new_list(value, ret_list) : STATUS_OK;
+    }
+    const char **list = calloc(2, sizeof *list);
+    if (list) {
+        list[0] = json_string_value(value);
+    }
+    *ret_list = list;
+    return list ? STATUS_OK : STATUS_INTERNAL;
+}
+
 static enum status build_deny(const json_t *deny, struct provider *ret_row)
 {
     size_t count = json_array_size(deny);
@@ -210,12 +224,20 @@ static enum status build_deny(const json_t *deny, struct provider *ret_row)
     if (!rules) {
         return STATUS_INTERNAL;
     }
-    for (size_t i = 0; i < count; i++) {
-        rules[i].method = text_in(json_array_get(deny, i), "method");
-        rules[i].path = text_in(json_array_get(deny, i), "path");
-    }
     ret_row->deny = rules;
     ret_row->deny_count = count;
+    for (size_t i = 0; i < count; i++) {
+        const json_t *from = json_array_get(deny, i);
+        rules[i].method = text_in(from, "method");
+        rules[i].path = text_in(from, "path");
+        rules[i].header = text_in(from, "header");
+        rules[i].value = text_in(from, "value");
+        ret_row->judges_headers = ret_row->judges_headers || rules[i].header;
+        if (new_texts_of(json_object_get(from, "query"), &rules[i].queries) != STATUS_OK ||
+            new_texts_of(json_object_get(from, "unless"), &rules[i].unless) != STATUS_OK) {
+            return STATUS_INTERNAL;
+        }
+    }
     return STATUS_OK;
 }
 
@@ -290,6 +312,7 @@ static enum status build_row(json_t *row, struct provider *ret_row)
             STATUS_OK ||
         new_list(json_object_get(row, "rewrite_headers"), &ret_row->rewrite_headers) !=
             STATUS_OK ||
+        new_list(json_object_get(row, "target_headers"), &ret_row->target_headers) != STATUS_OK ||
         new_texts(json_object_get(row, "env"), &ret_row->env, &ret_row->env_count) != STATUS_OK ||
         new_texts(json_object_get(row, "snippets"), &ret_row->snippets,
                   &ret_row->snippet_count) != STATUS_OK ||
@@ -300,6 +323,7 @@ static enum status build_row(json_t *row, struct provider *ret_row)
         build_deny(json_object_get(row, "deny"), ret_row) != STATUS_OK) {
         return STATUS_INTERNAL;
     }
+    ret_row->judges_headers = ret_row->judges_headers || ret_row->target_headers[0];
     return build_auth(json_object_get(row, "auth"), ret_row);
 }
 
@@ -394,7 +418,12 @@ static void row_free(struct provider *row)
         free(row->auth[i].regions);
     }
     free((void *)row->auth);
+    for (size_t i = 0; i < row->deny_count; i++) {
+        free(row->deny[i].queries);
+        free(row->deny[i].unless);
+    }
     free((void *)row->deny);
+    free(row->target_headers);
     free((void *)row->default_headers);
     free((void *)row->env);
     free((void *)row->snippets);

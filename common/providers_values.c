@@ -76,10 +76,12 @@ bool good_word(const json_t *value)
     return text && strlen(text) <= 64 && all_of(text, "-_");
 }
 
-bool good_method(const json_t *value)
+/* "*", or names with commas between. */
+bool good_methods(const json_t *value)
 {
     const char *text = text_of(value);
-    return text && (strcmp(text, "*") == 0 || good_word(value));
+    return text && (strcmp(text, "*") == 0 ||
+                    (strlen(text) <= 128 && all_of(text, "-_,") && *text != ','));
 }
 
 bool good_pattern(const json_t *value)

@@ -16,7 +16,7 @@ bool good_secret_name(const json_t *value);
 bool good_header_name(const json_t *value);
 bool good_header_value(const json_t *value);
 bool good_word(const json_t *value);
-bool good_method(const json_t *value);
+bool good_methods(const json_t *value);
 bool good_pattern(const json_t *value);
 bool good_prefix(const json_t *value);
 bool good_suffix(const json_t *value);

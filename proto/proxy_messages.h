@@ -24,16 +24,9 @@ enum {
     CHUNK_MAX = 16384,          /* bytes of body in one message */
     STREAM_WINDOW_BYTES = 16384,/* credit that a stream begins with, each way */
     HEADERS_MAX = 100,          /* fields; design, HTTP face */
-    HEADER_NAME_MAX = 256,
-    HEADER_VALUE_MAX = 32768,
     URL_MAX = 512,
 };
 #define BODY_SIZE_UNKNOWN UINT64_MAX
-
-#define FIELDS_header_row(F, L, M)      \
-    F(M, name, TEXT, HEADER_NAME_MAX)   \
-    F(M, value, TEXT, HEADER_VALUE_MAX)
-PROTO_DECLARE(header_row);
 
 /* GRANT and what it is bound to come from the vault (vault_grant); PUBLIC_URL is the broker's own
  * ("http://127.0.0.1:8787"), for rewriting headers that point at the provider; S3_CREDENTIAL says

@@ -20,6 +20,9 @@ enum {
     TARGET_MAX = 8192,          /* bytes of a request target; design, HTTP face */
     PROVIDER_MAX = 64,          /* bytes of a provider's name or alias */
     METHOD_MAX = 32,
+    HEADER_NAME_MAX = 256,
+    HEADER_VALUE_MAX = 32768,
+    JUDGED_HEADERS_MAX = 16,
     CLIENT_MAX = 64,            /* an IPv6 address with its zone */
     DETAIL_MAX = 512,
     NAME_MAX_BYTES = 128,       /* names of secrets, agents and account keys */
@@ -33,6 +36,11 @@ enum {
     PUBLIC_URL_MAX = 512,
 };
 
+#define FIELDS_header_row(F, L, M)      \
+    F(M, name, TEXT, HEADER_NAME_MAX)   \
+    F(M, value, TEXT, HEADER_VALUE_MAX)
+PROTO_DECLARE(header_row);
+
 /* May this token call this provider, through the one proxy process PROXY?  TOKEN is a provider
  * token or an agent token.  TARGET is what follows /api/<provider>, raw, without the parameters
  * that carried the token. */
@@ -44,7 +52,8 @@ enum {
     F(M, proxy, BYTES, INSTANCE_BYTES)  \
     F(M, method, TEXT, METHOD_MAX)      \
     F(M, target, TEXT, TARGET_MAX)      \
-    F(M, client, TEXT, CLIENT_MAX)
+    F(M, client, TEXT, CLIENT_MAX)      \
+    L(M, headers, header_row, JUDGED_HEADERS_MAX)
 PROTO_DECLARE(vault_authorize);
 
 /* On STATUS_OK a grant that only the proxy can open (grant.h), and what it is bound to.  Otherwise

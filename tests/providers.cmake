@@ -1,1 +1,2 @@
 seks_unit_test(test_providers providers)
+seks_unit_test(test_providers_aws providers)

@@ -159,6 +159,8 @@ static void ask_vault(struct exchange *exchange)
         return;
     }
     exchange->tries++;
+    struct judged judged = {BUFFER_EMPTY, {0, {NULL, 0}}, false};
+    exchange_judged(exchange, &judged);
     struct vault_authorize message = {
         .request = view_text(exchange->visit->request),
         .token = view_text(exchange->token),
@@ -167,8 +169,14 @@ static void ask_vault(struct exchange *exchange)
         .method = view_text(exchange->method),
         .target = buffer_view(&exchange->target),
         .client = view_text(exchange->visit->client),
+        .headers = judged.list,
     };
-    exchange->question = vault_authorize_send(&message, on_grant, exchange);
+    exchange->question = judged.failed ? 0 : vault_authorize_send(&message, on_grant, exchange);
+    buffer_free(&judged.rows);
+    if (judged.failed) {
+        exchange_fail(exchange, STATUS_TOO_LARGE, VIEW("too many headers that change permissions"));
+        return;
+    }
     if (exchange->question == 0) {
         exchange_fail(exchange, STATUS_UNAVAILABLE, VIEW("too many requests are waiting"));
     }

@@ -32,6 +32,15 @@ struct exchange {
     struct collect *collect;       /* a call that came as JSON, or NULL */
 };
 
+/* Headers that decide: a list in ROWS, which the caller frees; FAILED for too many of them. */
+struct judged {
+    struct buffer rows;
+    struct list list;
+    bool failed;
+};
+/* Adds the exchange's to RET_JUDGED, which is empty. */
+void exchange_judged(const struct exchange *exchange, struct judged *ret_judged);
+
 /* The one way in which an exchange fails: an error answer, or the answer under way is cut. */
 void exchange_fail(struct exchange *exchange, enum status status, struct view detail);
 /* Forgets the call with the proxy, which is told when CANCEL. */

@@ -6,6 +6,7 @@
  * target.c     the raw request target: what is refused, what provider and path it names
  * credential.c the fake token, wherever an SDK puts it, and what must not be forwarded
  * exchange.c   one passthrough call: grant, upstream call, answer
+ * exchange_judged.c  the headers that have a part in whether a call is denied
  * api.c        the /v1 calls: routes, JSON in, the vault's JSON out
  * json_in.c    bodies of /v1 calls, field by field
  * links.c      the channels to the vault and the proxies

@@ -138,46 +138,6 @@ void call_want(struct call *call, size_t bytes)
     (void)send_message(call->peer, &proxy_want_schema, &want);
 }
 
-/* ---- the body on its way up ---- */
-
-/* Signing chunks anew changes the body's size, so credit follows what came, while `up` has room. */
-static void settle(struct call *call)
-{
-    if (call->up_owed > 0 && call->up.size < STREAM_WINDOW_BYTES) {
-        call_want(call, call->up_owed);
-        call->up_owed = 0;
-    }
-}
-
-void call_up_taken(struct call *call, size_t bytes)
-{
-    if (!call->chunks) {
-        call_want(call, bytes);
-        return;
-    }
-    settle(call);
-}
-
-static enum status push_up(struct call *call, struct view data, bool end)
-{
-    if (!call->chunks) {
-        buffer_append_view(&call->up, data);
-        return call->up.failed ? STATUS_INTERNAL : STATUS_OK;
-    }
-    enum status status = chunks_push(call->chunks, data, end, &call->up);
-    call->up_owed += data.size;
-    settle(call);
-    return status;
-}
-
-enum status call_set_chunks(struct call *call, struct chunks *chunks)
-{
-    CLEANUP(buffer_free) struct buffer here = call->up;
-    call->up = BUFFER_EMPTY;
-    call->chunks = chunks;
-    return push_up(call, buffer_view(&here), call->up_end);
-}
-
 /* ---- the life of a call ---- */
 
 static void call_free(struct call *call)
@@ -337,8 +297,7 @@ static void on_body(struct channel_peer *peer, struct view record)
     if (!call || call->up_end) {
         return;
     }
-    size_t most = call->held ? HELD_BODY_MAX : STREAM_WINDOW_BYTES + CHUNK_MAX;
-    most = call->chunks ? 3 * STREAM_WINDOW_BYTES + 2 * CHUNK_MAX : most;
+    size_t most = call->held ? HELD_BODY_MAX : call_up_max(call);
     if (call->up.size + message.data.size > most + CHUNK_MAX) {
         call_end(call, STATUS_PROTOCOL, "the body came without credit");
         return;
@@ -346,7 +305,7 @@ static void on_body(struct channel_peer *peer, struct view record)
     call->up_bytes += message.data.size;
     call->up_end = message.end;
     enum status status = call->held ? hold_push(call, message.data, message.end)
-                                    : push_up(call, message.data, message.end);
+                                    : call_push_up(call, message.data, message.end);
     if (status != STATUS_OK) {
         call_fail(call, status);
         return;

@@ -1,6 +1,7 @@
 /* proxy.h - the map of the proxy, in the order a call meets it.
  *
  * calls.c    what gateways send: opens the grant, keeps one struct call per call, ends it once
+ * call_body.c the request's body, into `up` and against credit
  * hold.c     keeps a call until its body is whole, where the signature needs its hash
  * request.c  URL, headers and credential; request_sign.c with a signature (sigv4.c) for credential
  * chunks.c   signs an aws-chunked body again on its way up
@@ -66,12 +67,19 @@ MUST_USE enum status call_head(struct call *call, unsigned http, struct list hea
 size_t call_data(struct call *call, struct view data);
 /* The request body's credit goes back to the gateway. */
 void call_want(struct call *call, size_t bytes);
+/* The one end.  STATUS_OK: the answer is whole.  Frees the call. */
+void call_end(struct call *call, enum status status, const char *detail);
+
+/* ---- call_body.c ---- */
+
+/* More of the client's body on its way into `up`. */
+MUST_USE enum status call_push_up(struct call *call, struct view data, bool end);
+/* Most that `up` can have while the gateway keeps to its credit. */
+size_t call_up_max(const struct call *call);
 /* BYTES left `up`: gives back what credit is due for that. */
 void call_up_taken(struct call *call, size_t bytes);
 /* From here on the body goes through CHUNKS, which the call owns, also what of it is here. */
 MUST_USE enum status call_set_chunks(struct call *call, struct chunks *chunks);
-/* The one end.  STATUS_OK: the answer is whole.  Frees the call. */
-void call_end(struct call *call, enum status status, const char *detail);
 
 /* ---- headers.c ---- */
 

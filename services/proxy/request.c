@@ -206,6 +206,26 @@ static enum status build_headers(const struct provider *provider,
     return status == STATUS_OK ? add_empty_length(request, message) : status;
 }
 
+/* The vault has judged the headers that the gateway told it of; these are the ones that are sent. */
+static enum status judge_headers(const struct provider *provider,
+                                 const struct proxy_call *message, const char **ret_why)
+{
+    struct call_header headers[JUDGED_HEADERS_MAX];
+    struct header_row row;
+    struct list list = message->headers;
+    struct provider_call call = {message->method, message->target, headers, 0};
+    while (provider->judges_headers && proto_list_next(&header_row_schema, &list, &row)) {
+        if (!provider_judges_header(provider, row.name)) {
+            continue;
+        }
+        if (call.header_count == JUDGED_HEADERS_MAX) {
+            return STATUS_TOO_LARGE;
+        }
+        headers[call.header_count++] = (struct call_header){row.name, row.value};
+    }
+    return call.header_count ? provider_judge(provider, &call, ret_why) : STATUS_OK;
+}
+
 /* The origin and the target, and the key of CREDENTIALS where RULE wants it. */
 static enum status add_key(const struct provider *provider, const struct auth_rule *rule,
                            struct view target, struct list credentials, struct request *request)
@@ -239,7 +259,10 @@ enum status request_build(const struct provider *provider, const struct proxy_ca
         return STATUS_DENIED;
     }
     bool sign = rule->type == AUTH_SIGV4;
-    status = build_headers(provider, message, sign, &request);
+    status = judge_headers(provider, message, ret_why);
+    if (status == STATUS_OK) {
+        status = build_headers(provider, message, sign, &request);
+    }
     if (status == STATUS_OK) {
         status = sign ? request_sign(provider, rule, message, credentials, body, &request, ret_why)
                       : add_key(provider, rule, buffer_view(&target), credentials, &request);

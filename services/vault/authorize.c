@@ -128,6 +128,26 @@ static enum status identify(struct decision *decision)
 
 /* ---- whether the call is permitted ---- */
 
+static enum status judge(struct decision *decision, struct view upstream)
+{
+    struct call_header headers[JUDGED_HEADERS_MAX];
+    struct header_row row;
+    struct list list = decision->in.headers;
+    struct provider_call call = {decision->in.method, upstream, headers, 0};
+    const char *why;
+    while (call.header_count < JUDGED_HEADERS_MAX &&
+           proto_list_next(&header_row_schema, &list, &row)) {
+        headers[call.header_count++] = (struct call_header){row.name, row.value};
+    }
+    enum status status = provider_judge(decision->provider, &call, &why);
+    if (status == STATUS_OK) {
+        return STATUS_OK;
+    }
+    (void)snprintf(decision->detail, sizeof decision->detail, "%s", why);
+    return refuse(decision, status, status == STATUS_DENIED ? "on the provider's deny list"
+                                                            : "malformed second object");
+}
+
 static enum status permit(struct decision *decision, const struct auth_rule **ret_rule)
 {
     const struct provider *provider = decision->provider;
@@ -140,10 +160,9 @@ static enum status permit(struct decision *decision, const struct auth_rule **re
         return refuse(decision, status, "malformed target");
     }
     struct view upstream = buffer_view(&decision->upstream);
-    if (provider_denies(provider, decision->in.method, upstream)) {
-        (void)snprintf(decision->detail, sizeof decision->detail,
-                       "this broker does not pass on calls that mint or reveal credentials");
-        return refuse(decision, STATUS_DENIED, "on the provider's deny list");
+    status = judge(decision, upstream);
+    if (status != STATUS_OK) {
+        return status;
     }
     *ret_rule = provider_auth(provider, upstream);
     return *ret_rule ? STATUS_OK : refuse(decision, STATUS_DENIED, "no auth rule for the path");

@@ -67,7 +67,9 @@ static unsigned answer_for(struct admin *admin, const char *path, struct buffer 
     }
     if (strcmp(path, "/readyz") == 0) {
         bool ready = !admin->daemon->ready || admin->daemon->ready();
-        buffer_append_text(text, ready ? "ready\n" : "not ready\n");
+        const char *why = !ready && admin->daemon->why_not_ready ? admin->daemon->why_not_ready()
+                                                                 : "";
+        buffer_printf(text, "%s%s%s\n", ready ? "ready" : "not ready", why[0] ? ": " : "", why);
         return ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
     }
     if (strcmp(path, "/metrics") == 0) {

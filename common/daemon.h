@@ -22,6 +22,8 @@ struct daemon {
     void (*metrics)(struct buffer *text);
     /* Whether the daemon can serve (its peers answer), for /readyz; NULL for always. */
     bool (*ready)(void);
+    /* A sentence for /readyz when it cannot; NULL or "" for none. */
+    const char *(*why_not_ready)(void);
     /* Closes all in reverse; takes a half-opened state. */
     void (*close)(void);
 };

@@ -10,6 +10,7 @@ PROTO_DEFINE(vault_authorize, VAULT_AUTHORIZE);
 PROTO_DEFINE(vault_grant, VAULT_GRANT);
 PROTO_DEFINE(vault_ask, VAULT_ASK);
 PROTO_DEFINE(vault_answer, VAULT_ANSWER);
+PROTO_DEFINE(vault_state, VAULT_STATE);
 
 PROTO_DEFINE(proxy_call, PROXY_CALL);
 PROTO_DEFINE(proxy_head, PROXY_HEAD);
@@ -28,11 +29,15 @@ PROTO_DEFINE(audit_page, AUDIT_PAGE);
 PROTO_DEFINE(audit_running, AUDIT_RUNNING);
 PROTO_DEFINE(audit_head, AUDIT_HEAD);
 
+PROTO_DEFINE(control_ask, CONTROL_ASK);
+PROTO_DEFINE(control_answer, CONTROL_ANSWER);
+
 const struct schema *const proto_schemas[] = {
     &vault_authorize_schema, &vault_grant_schema, &vault_ask_schema,   &vault_answer_schema,
     &proxy_call_schema,      &proxy_head_schema,  &proxy_body_schema,  &proxy_data_schema,
     &proxy_credit_schema,    &proxy_end_schema,   &proxy_cancel_schema, &proxy_want_schema,
     &proxy_leaving_schema,
     &audit_record_schema,    &audit_ack_schema,   &audit_query_schema, &audit_page_schema,
-    &audit_running_schema,   &audit_head_schema,  &grant_content_schema, NULL,
+    &audit_running_schema,   &audit_head_schema,  &grant_content_schema,
+    &control_ask_schema,     &control_answer_schema, &vault_state_schema, NULL,
 };

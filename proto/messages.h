@@ -3,6 +3,7 @@
 #define PROTO_MESSAGES_H
 
 #include "proto/audit_messages.h"
+#include "proto/control_messages.h"
 #include "proto/grant.h"
 #include "proto/proxy_messages.h"
 #include "proto/vault_messages.h"

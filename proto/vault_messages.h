@@ -13,6 +13,7 @@ enum vault_message {
     VAULT_GRANT = 3,
     VAULT_ASK = 4,
     VAULT_ANSWER = 5,
+    VAULT_STATE = 7,
 };
 
 enum {
@@ -34,6 +35,7 @@ enum {
     ANSWER_MAX = 1 << 20,
     NAMES_MAX = 1000,
     PUBLIC_URL_MAX = 512,
+    STATE_MAX = 255,
 };
 
 #define FIELDS_header_row(F, L, M)      \
@@ -136,5 +138,10 @@ PROTO_DECLARE(vault_ask);
     F(M, session, TEXT, 64)          \
     F(M, box, BYTES, BOX_MAX)
 PROTO_DECLARE(vault_answer);
+
+/* Told to every gateway that is up, not asked for: why the vault does not serve; empty when it
+ * does. */
+#define FIELDS_vault_state(F, L, M) F(M, text, TEXT, STATE_MAX)
+PROTO_DECLARE(vault_state);
 
 #endif

@@ -193,10 +193,10 @@ static struct view path_of(const char *target)
     return view_of(target, strcspn(target, "?"));
 }
 
-static enum MHD_Result answer_health(struct visit *visit, bool ready)
+static enum MHD_Result answer_health(struct visit *visit, const char *unready)
 {
-    return ready ? answer_send(visit, 200, "application/json", VIEW("{\"ok\":true}"), NULL)
-                 : answer_error(visit, 503, VIEW("the vault or the proxies do not answer"), false);
+    return unready ? answer_error(visit, 503, view_text(unready), false)
+                   : answer_send(visit, 200, "application/json", VIEW("{\"ok\":true}"), NULL);
 }
 
 enum MHD_Result entry_begin(struct visit *visit, const char *method, const char *version)
@@ -222,10 +222,10 @@ enum MHD_Result entry_begin(struct visit *visit, const char *method, const char 
     }
     if (reads && (view_is(path, "/healthz") || view_is(path, "/health") ||
                   view_is(path, "/v1/health"))) {
-        return answer_health(visit, true);
+        return answer_health(visit, NULL);
     }
     if (reads && view_is(path, "/readyz")) {
-        return answer_health(visit, links_ready());
+        return answer_health(visit, links_unready());
     }
     return api_begin(visit, method);
 }

@@ -88,6 +88,7 @@ typedef void answer_fn(void *arg, enum status status, const struct vault_answer 
 MUST_USE enum status links_open(struct loop *loop);
 void links_close(void);
 bool links_ready(void);
+const char *links_unready(void); /* NULL when calls can be served, or why they cannot */
 
 /* Asks the vault; `call` is filled in here.  FN runs once, later, unless forgotten: with the answer's
  * own status, or STATUS_UNAVAILABLE when the vault did not answer within VAULT_WAIT_MS.  An authorize

@@ -154,6 +154,18 @@ static void on_vault_up(void *arg, struct channel_peer *peer)
     }
 }
 
+/* Why the vault does not serve, empty when it does: for /readyz. */
+static char vault_state[STATE_MAX + 1];
+
+static void on_state(struct view record)
+{
+    struct vault_state state;
+    if (proto_decode(&vault_state_schema, record, &state) != STATUS_OK ||
+        !view_copy(state.text, vault_state, sizeof vault_state)) {
+        complain("the vault sent a malformed state");
+    }
+}
+
 static void on_grant(struct view record)
 {
     struct vault_grant grant;
@@ -196,6 +208,9 @@ static void on_vault_record(void *arg, struct channel_peer *peer, struct view re
         return;
     case VAULT_ANSWER:
         on_answer(record);
+        return;
+    case VAULT_STATE:
+        on_state(record);
         return;
     default:
         complain("the vault sent what it may not send");
@@ -244,7 +259,18 @@ void links_close(void)
     channel_close(&links.vault);
 }
 
+const char *links_unready(void)
+{
+    if (!links.vault || !channel_peer_up(channel_server(links.vault))) {
+        return "the vault does not answer";
+    }
+    if (vault_state[0]) {
+        return vault_state;
+    }
+    return proxy_pick() ? NULL : "no proxy answers";
+}
+
 bool links_ready(void)
 {
-    return links.vault && channel_peer_up(channel_server(links.vault)) && proxy_pick() != NULL;
+    return links_unready() == NULL;
 }

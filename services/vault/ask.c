@@ -111,9 +111,15 @@ static void step_apply(struct ask *ask)
     enum status status = changes ? store_begin(ask->vault->store) : STATUS_OK;
     if (status == STATUS_OK) {
         status = ask->operation->apply(ask);
+        if (changes && status == STATUS_OK) {
+            status = epoch_bump(ask->vault);
+        }
         status = changes ? store_end(ask->vault->store, status) : status;
         if (changes && status != STATUS_OK) {
             keys_forget(ask->vault->keys); /* a key made in it is gone */
+        }
+        if (changes && status == STATUS_OK) {
+            epoch_changed(ask->vault);
         }
     }
     if (status == STATUS_OK && ask->later) {

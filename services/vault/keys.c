@@ -345,6 +345,21 @@ enum status keys_renew(struct keys *keys, const char *tenant)
     return make_key(keys, tenant, secret_purpose, row.version + 1, &row, &key);
 }
 
+enum status keys_renew_all(struct keys *keys, uint64_t *ret_count)
+{
+    row_id tenant = "";
+    uint64_t count = 0;
+    enum status status = data_key_tenant_after(keys->store, "", tenant);
+    for (; status == STATUS_OK; count++) {
+        status = keys_renew(keys, tenant);
+        if (status == STATUS_OK) {
+            status = data_key_tenant_after(keys->store, tenant, tenant);
+        }
+    }
+    *ret_count = count;
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+}
+
 static bool worn(const struct data_key_row *row)
 {
     return row->seals >= SEALS_MAX - 1 || row->created_ms + KEY_LIFE_MS <= clock_wall_ms();

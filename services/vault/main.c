@@ -1,5 +1,5 @@
 /* main.c - seks-vault: keeps every account, secret, agent and token, and decides every request. */
-#include "vault.h"
+#include "commands.h"
 
 static struct vault vault = {.options = {.signup = "first"}};
 
@@ -11,6 +11,8 @@ static const struct option options[] = {
     {"providers", OPTION_TEXT, &vault.options.providers, "FILE with the operator's providers",
      false},
     {"signup", OPTION_TEXT, &vault.options.signup, "MODE open, first or closed", false},
+    {"accept-rollback", OPTION_NUMBER, &vault.options.accept_rollback,
+     "EPOCH of the audit log behind which the database may be, this once", false},
     {NULL, OPTION_FLAG, NULL, NULL, false},
 };
 
@@ -43,7 +45,12 @@ static void metrics(struct buffer *text)
 
 static bool ready(void)
 {
-    return audit_up(vault.audit);
+    return audit_up(vault.audit) && vault.door == DOOR_OPEN;
+}
+
+static const char *why_not_ready(void)
+{
+    return vault.closed_because;
 }
 
 static void close_vault(void)
@@ -61,7 +68,11 @@ int main(int argc, char **argv)
         .drain = drain,
         .metrics = metrics,
         .ready = ready,
+        .why_not_ready = why_not_ready,
         .close = close_vault,
     };
+    if (argc > 1 && argv[1][0] != '-') {
+        return commands_run(argc, argv);
+    }
     return daemon_run(&daemon, argc, argv);
 }

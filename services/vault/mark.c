@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char mark_name[] = "vault.install";
@@ -20,16 +21,26 @@ enum status vault_path(const char *dir, const char *name, char *ret_path)
     return STATUS_OK;
 }
 
-enum status mark_absent(const char *dir)
+/* A write-ahead log without its database is one that was lost, too. */
+enum status mark_absent(const char *dir, const char *database)
 {
-    char path[VAULT_PATH_SIZE];
-    enum status status = vault_path(dir, mark_name, path);
-    if (status != STATUS_OK || access(path, F_OK) != 0) {
+    char mark[VAULT_PATH_SIZE], log[VAULT_PATH_SIZE];
+    struct stat info;
+    enum status status = vault_path(dir, mark_name, mark);
+    if (status == STATUS_OK) {
+        status = vault_path(dir, "vault.db-wal", log);
+    }
+    if (status != STATUS_OK) {
         return status;
     }
-    log_error("store", "%s/vault.db is missing or empty, and %s says that there was one: restore it "
-                       "from a backup (seks-vault restore), or remove that file too to begin anew",
-              dir, path);
+    bool marked = access(mark, F_OK) == 0;
+    bool logged = stat(log, &info) == 0 && info.st_size > 0 && access(database, F_OK) != 0;
+    if (!marked && !logged) {
+        return STATUS_OK;
+    }
+    log_error("store", "%s is missing or empty, and %s says that there was one: restore it from a "
+                       "backup (seks-vault restore), or remove that file too to begin anew",
+              database, marked ? mark : log);
     return STATUS_INVALID;
 }
 

@@ -53,6 +53,48 @@ enum status install_set_check(struct store *store, const struct install *install
     return query_run_one(&query);
 }
 
+/* ---- the epoch ---- */
+
+static enum status epoch_mac(struct store *store, const struct epoch_row *row, uint8_t *ret)
+{
+    struct row_mac mac = row_mac_new("epoch");
+    row_mac_number(&mac, row->epoch);
+    row_mac_number(&mac, row->restored_ms);
+    return row_mac_make(store, &mac, ret);
+}
+
+enum status epoch_read(struct store *store, struct epoch_row *ret)
+{
+    static const char sql[] = "SELECT epoch, restored_ms, epoch_mac FROM install";
+    CLEANUP(query_end) struct query query = query_new(store, sql);
+    uint8_t mac[CRYPTO_HASH_BYTES];
+    enum status status = query_only_row(&query);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    ret->epoch = query_get_number(&query);
+    ret->restored_ms = query_get_number(&query);
+    if (ret->epoch == 0 && ret->restored_ms == 0) {
+        return STATUS_OK; /* none yet: nothing was ever signed, and no claim is older */
+    }
+    return query_mac_matches(&query, epoch_mac(store, ret, mac), mac);
+}
+
+enum status epoch_write(struct store *store, const struct epoch_row *row)
+{
+    static const char sql[] = "UPDATE install SET epoch = ?, restored_ms = ?, epoch_mac = ?";
+    CLEANUP(query_end) struct query query = query_new(store, sql);
+    uint8_t mac[CRYPTO_HASH_BYTES];
+    enum status status = epoch_mac(store, row, mac);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    query_number(&query, row->epoch);
+    query_number(&query, row->restored_ms);
+    query_bytes(&query, hash_view(mac));
+    return query_run_one(&query);
+}
+
 /* ---- data keys ---- */
 
 static struct view wrapped_view(const struct data_key_row *key)
@@ -161,6 +203,19 @@ enum status data_key_census(struct store *store, const char *kek, const char *ot
     if (status == STATUS_OK) {
         *ret_all = query_get_number(&query);
         *ret_strange = query_get_number(&query);
+    }
+    return status;
+}
+
+enum status data_key_tenant_after(struct store *store, const char *tenant, char *ret)
+{
+    static const char sql[] =
+        "SELECT tenant FROM data_keys WHERE tenant > ? ORDER BY tenant LIMIT 1";
+    CLEANUP(query_end) struct query query = query_new(store, sql);
+    query_text(&query, tenant);
+    enum status status = query_only_row(&query);
+    if (status == STATUS_OK) {
+        query_get_text(&query, ret, sizeof(row_id));
     }
     return status;
 }

@@ -56,6 +56,9 @@ static const char *const migrations[] = {
     /* 3: each data key names the master key that wraps it. */
     "ALTER TABLE install ADD COLUMN kek TEXT NOT NULL DEFAULT '';"
     "ALTER TABLE data_keys ADD COLUMN kek TEXT NOT NULL DEFAULT '';",
+    "ALTER TABLE install ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE install ADD COLUMN restored_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE install ADD COLUMN epoch_mac BLOB NOT NULL DEFAULT x'';",
 };
 enum { VERSION = sizeof migrations / sizeof migrations[0] };
 

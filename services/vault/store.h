@@ -50,6 +50,17 @@ MUST_USE enum status store_end(struct store *store, enum status status);
 /* Moves the write-ahead log into the database, so that what was deleted is gone from disk. */
 void store_checkpoint(struct store *store);
 
+/* ---- store_copy.c: a copy of the database, some pages at a time ---- */
+
+struct store_copy;
+/* Into a new file PATH; what STORE writes meanwhile goes into the copy too. */
+MUST_USE enum status store_copy_begin(struct store *store, const char *path,
+                                      struct store_copy **ret_copy);
+/* RET_PAGES: how many there are in all. */
+MUST_USE enum status store_copy_step(struct store_copy *copy, int pages, bool *ret_done,
+                                     uint64_t *ret_pages);
+void store_copy_end(struct store_copy **copy);
+
 /* ---- query.c: one run of a prepared statement; parameters and columns in their order ---- */
 
 struct query {
@@ -167,6 +178,12 @@ struct install {
     size_t check_size;
 };
 
+/* How many changes the database has seen; under a MAC, for the audit log knows it too. */
+struct epoch_row {
+    uint64_t epoch;
+    uint64_t restored_ms; /* when `restore` made it, until a vault has used it; else 0 */
+};
+
 /* A data key, wrapped under the master key that KEK names ("" before FORM_WITH_KEKS: the only
  * one).  TENANT is empty for the install's own keys. */
 struct data_key_row {
@@ -183,6 +200,10 @@ MUST_USE enum status install_insert(struct store *store, const struct install *i
 MUST_USE enum status install_read(struct store *store, struct install *ret);
 MUST_USE enum status install_set_check(struct store *store, const struct install *install);
 
+/* After keys_open(), for the MAC's key. */
+MUST_USE enum status epoch_read(struct store *store, struct epoch_row *ret);
+MUST_USE enum status epoch_write(struct store *store, const struct epoch_row *row);
+
 MUST_USE enum status data_key_insert(struct store *store, const struct data_key_row *key);
 MUST_USE enum status data_key_newest(struct store *store, const char *tenant,
                                      const char *purpose, struct data_key_row *ret);
@@ -197,6 +218,9 @@ MUST_USE enum status data_key_erase(struct store *store, const char *tenant);
 /* How many there are, and how many of them under neither of the two master keys. */
 MUST_USE enum status data_key_census(struct store *store, const char *kek, const char *other,
                                      uint64_t *ret_all, uint64_t *ret_strange);
+/* The tenants that have data keys, by id: the first after TENANT ("" to begin); RET takes a row_id and
+ * may be TENANT itself.  STATUS_NOT_FOUND at the end. */
+MUST_USE enum status data_key_tenant_after(struct store *store, const char *tenant, char *ret);
 /* Names the master key of the rows that name none, after the form of the database has changed. */
 MUST_USE enum status data_key_adopt(struct store *store, const char *kek);
 

@@ -5,11 +5,8 @@
  */
 #include "vault.h"
 
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 enum {
     TOUCH_MS = 5000,
@@ -19,49 +16,13 @@ static const uint64_t day_ms = 24ull * 60 * 60 * 1000;
 
 /* ---- opening ---- */
 
-static enum status make_directory(const char *path)
-{
-    if (mkdir(path, 0700) != 0 && errno != EEXIST) {
-        log_error("vault", "cannot make %s: %s", path, strerror(errno));
-        return STATUS_UNAVAILABLE;
-    }
-    return STATUS_OK;
-}
-
-/* Opens for use what is there, or makes a new one where there never was one. */
-static enum status open_store(struct vault *vault, const struct masters *masters)
-{
-    char path[VAULT_PATH_SIZE];
-    enum status status = vault_path(vault->options.data, "vault.db", path);
-    if (status == STATUS_OK) {
-        status = make_directory(vault->options.data);
-    }
-    if (status == STATUS_OK) {
-        status = store_open(path, &vault->store);
-    }
-    if (status == STATUS_NOT_FOUND) {
-        status = mark_absent(vault->options.data);
-        return status == STATUS_OK ? store_create(path, &vault->store) : status;
-    }
-    if (status == STATUS_OK) {
-        status = keys_check(vault->store, masters);
-    }
-    return status == STATUS_OK ? store_begin_use(vault->store) : status;
-}
-
 static enum status open_database(struct vault *vault)
 {
     CLEANUP(master_free) struct master master = {0};
     enum status status = master_read(vault->options.keys, &master);
     const struct masters masters = master_views(&master);
     if (status == STATUS_OK) {
-        status = open_store(vault, &masters);
-    }
-    if (status == STATUS_OK) {
-        status = keys_open(vault->store, &masters, &vault->keys);
-    }
-    if (status == STATUS_OK) {
-        status = mark_make(vault->options.data, keys_install_id(vault->keys));
+        status = database_open(vault->options.data, &masters, &vault->store, &vault->keys);
     }
     if (status == STATUS_OK) {
         status = dead_prune(vault->store, clock_wall_ms() - DEAD_KEPT_MS_DAYS * day_ms);
@@ -124,14 +85,20 @@ static void record_came(void *arg, struct channel_peer *peer, struct view record
     vault_take_record(arg, peer, record);
 }
 
+static void gateway_up(void *arg, struct channel_peer *peer)
+{
+    door_tell(arg, peer);
+}
+
 static void gateway_down(void *arg, struct channel_peer *peer)
 {
     vault_forget_peer(arg, peer);
+    door_forget(arg, peer);
 }
 
 static enum status open_sockets(struct vault *vault)
 {
-    static const struct channel_events events = {record_came, NULL, gateway_down};
+    static const struct channel_events events = {record_came, gateway_up, gateway_down};
     enum status status = channel_keys(vault->options.keys, "vault");
     if (status == STATUS_OK) {
         status = audit_mark_open(vault->options.data, &vault->mark);
@@ -146,7 +113,10 @@ static enum status open_sockets(struct vault *vault)
         status = channel_listen(vault->loop, vault->options.listen, "gateway", &events, vault,
                                 &vault->gateways);
     }
-    return status;
+    if (status == STATUS_OK) {
+        status = control_open(vault);
+    }
+    return status == STATUS_OK ? epoch_open(vault) : status;
 }
 
 enum status vault_open(struct vault *vault, struct loop *loop)
@@ -173,6 +143,8 @@ enum status vault_open(struct vault *vault, struct loop *loop)
 
 void vault_close(struct vault *vault)
 {
+    epoch_close(vault);
+    door_forget(vault, NULL);
     hasher_free(&vault->hasher);
     audit_link_free(&vault->audit);
     audit_mark_free(&vault->mark);
@@ -180,6 +152,7 @@ void vault_close(struct vault *vault)
         vault->pending->free(vault->pending);
     }
     channel_close(&vault->gateways);
+    channel_close(&vault->control);
     touches_free(&vault->touches);
     keys_free(&vault->keys);
     store_close(&vault->store);
@@ -234,7 +207,7 @@ void vault_take_record(struct vault *vault, struct channel_peer *peer, struct vi
         {VAULT_ASK, take_ask},
     };
     unsigned message = proto_id(record);
-    if (vault->draining) {
+    if (vault->draining || !door_admits(vault, peer, record)) {
         return;
     }
     for (size_t i = 0; i < sizeof door / sizeof door[0]; i++) {

@@ -1,6 +1,8 @@
 /* vault.h - the map of the vault: what happens to a record from a gateway, in that order.
  *
  * vault.c        the daemon: opens, takes records in through the table of messages, closes
+ * door.c         whether it is taken, held or refused
+ * epoch.c        whether the database is as new as the audit log says
  * authorize.c    VAULT_AUTHORIZE: may this token call this provider; sigv4.c derives AWS keys
  * ask.c          VAULT_ASK: who asks, checks, passwords, the audit record, the change, the answer
  * operations.c   the table of operations; ops_*.c their two halves (check, apply)
@@ -10,9 +12,11 @@
  * audit_mark.c   how far the audit log went, so that a shorter one is noticed
  * touch.c        last-used times, written in batches
  * master.c       where the master key comes from
- * mark.c         that there has been a database
+ * database.c     opens both; mark.c says that there has been a database
  * kek.c, rewrap.c what it wraps, and how it is changed
  * keys.c, seal.c the data keys, and secrets under those
+ * control.c      the operator's commands; backup.c a copy of the database while it runs
+ * commands.h     the same commands' other end: seks-vault rotate-master, backup, restore
  * store.h        the database
  * json.c         the bodies of answers
  *
@@ -27,6 +31,7 @@
 #include "common/log.h"
 #include "common/providers.h"
 #include "proto/audit_messages.h"
+#include "proto/control_messages.h"
 #include "proto/grant.h"
 #include "store.h"
 
@@ -35,6 +40,9 @@ struct audit_link;
 struct audit_mark;
 struct touches;
 struct keys;
+struct backup_job;
+struct held_record;
+struct epoch;
 
 enum {
     AUDIT_DEADLINE_MS = 1800,              /* design: a call is refused within 2 s */
@@ -54,10 +62,24 @@ struct pending {
     void (*free)(struct pending *pending);
 };
 
+/* Whether gateways are served. */
+enum door {
+    DOOR_CHECKING, /* records are held: the audit log is asked how old the database may be */
+    DOOR_SEALED,   /* refused: the master key is not here yet */
+    DOOR_REFUSED,  /* refused: the database is older than the audit log */
+    DOOR_OPEN,
+};
+
 struct vault {
     struct vault_options {
         const char *data, *keys, *listen, *audit, *providers, *signup;
+        uint64_t accept_rollback; /* the epoch of the log behind which the database may be */
     } options;
+    enum door door;
+    char closed_because[STATE_MAX + 1]; /* empty when the door is open */
+    struct held_record *held;           /* a list, oldest first, while checking */
+    size_t held_count;
+    struct epoch *epoch;
     struct loop *loop;
     struct store *store;
     struct keys *keys;
@@ -70,6 +92,8 @@ struct vault {
     struct audit_mark *mark;
     struct touches *touches;
     struct channel *gateways;
+    struct channel *control;     /* NULL: none could be had */
+    struct backup_job *backup;   /* the one that runs; it is in `pending` */
     struct pending *pending; /* a list */
     size_t pending_count;
     bool draining;           /* records are dropped: the gateway asks another vault, or again */
@@ -97,6 +121,28 @@ void pending_add(struct vault *vault, struct pending *pending, struct channel_pe
 void pending_remove(struct vault *vault, struct pending *pending);
 /* Encodes and queues; a peer that has gone is no failure. */
 void vault_send(struct channel_peer *peer, const struct schema *schema, const void *message);
+
+/* ---- door.c ---- */
+
+/* Moves to DOOR; BECAUSE is a sentence for callers and /readyz (NULL when it opens).  What was held
+ * is taken, refused or, when the door stays at checking, refused too. */
+void door_set(struct vault *vault, enum door door, const char *because);
+/* Whether RECORD is to be taken now; else it is held or refused here. */
+bool door_admits(struct vault *vault, struct channel_peer *peer, struct view record);
+void door_forget(struct vault *vault, const struct channel_peer *peer);
+/* Tells a gateway that has come up how the door is. */
+void door_tell(const struct vault *vault, struct channel_peer *peer);
+
+/* ---- epoch.c ---- */
+
+/* Begins to compare the database's epoch with the one in the audit log; the door opens, or is
+ * refused, when that has answered. */
+MUST_USE enum status epoch_open(struct vault *vault);
+void epoch_close(struct vault *vault);
+/* Counts a change; in its transaction. */
+MUST_USE enum status epoch_bump(struct vault *vault);
+/* After the commit: the audit log is told, now and until it knows. */
+void epoch_changed(struct vault *vault);
 
 /* ---- authorize.c, ask.c ---- */
 
@@ -218,8 +264,19 @@ struct masters master_views(const struct master *master);
 /* ---- mark.c: DIR/vault.install says that there has been a database ---- */
 
 /* STATUS_INVALID, with a log line, when DIR had a database: a new one is not made over it. */
-MUST_USE enum status mark_absent(const char *dir);
+MUST_USE enum status mark_absent(const char *dir, const char *database);
 MUST_USE enum status mark_make(const char *dir, const char *install);
+
+/* ---- database.c ---- */
+
+struct masters;
+/* Opens DATA/vault.db for use, or makes it where there never was one; wrong MASTERS, or a database
+ * that is damaged or lost, leave every file as it was.  Logs its own failure. */
+MUST_USE enum status database_open(const char *data, const struct masters *masters,
+                                   struct store **ret_store, struct keys **ret_keys);
+/* The same for a database that is there, with the master key of KEYS_DIR. */
+MUST_USE enum status database_open_file(const char *path, const char *keys_dir,
+                                        struct store **ret_store, struct keys **ret_keys);
 
 /* ---- keys.c ---- */
 
@@ -256,6 +313,8 @@ MUST_USE enum status keys_for_open(struct keys *keys, const char *tenant, const 
 /* A new version of the tenant's data key, for what is sealed from now on; STATUS_NOT_FOUND when it
  * has none.  Inside the caller's transaction. */
 MUST_USE enum status keys_renew(struct keys *keys, const char *tenant);
+/* The same for every tenant that has one; in a transaction of the caller. */
+MUST_USE enum status keys_renew_all(struct keys *keys, uint64_t *ret_count);
 MUST_USE enum status keys_erase(struct keys *keys, const char *tenant);
 /* Forgets unwrapped keys, after a rollback for instance. */
 void keys_forget(struct keys *keys);
@@ -267,6 +326,20 @@ MUST_USE enum status seal_secret(struct keys *keys, struct secret_row *row, stru
                                  struct buffer *ret_blob);
 MUST_USE enum status open_secret(struct keys *keys, const struct secret_row *row,
                                  struct view blob, struct secret **ret_value);
+
+/* ---- control.c, backup.c: what the operator's commands ask; control_messages.h ---- */
+
+struct control_call {
+    struct vault *vault;
+    struct channel_peer *peer;
+    uint64_t call;
+};
+MUST_USE enum status control_open(struct vault *vault);
+/* PEER may be NULL: it has gone. */
+void control_reply(struct vault *vault, struct channel_peer *peer, uint64_t call,
+                   enum status status, uint64_t number, const char *text);
+/* Answers later, with the path of the copy; STATUS_BUSY while another runs. */
+MUST_USE enum status backup_start(const struct control_call *call);
 
 /* ---- json.c: commas are put where they belong; KEY is NULL inside an array ---- */
 

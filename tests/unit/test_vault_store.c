@@ -236,7 +236,7 @@ static void a_wrong_master_key_touches_nothing(void **state)
     close_all(it);
     struct loop *loop = loop_new();
     struct vault vault = {.options = {it->world.data, it->world.keys, it->world.listen,
-                                      it->world.audit, it->world.providers, "open"}};
+                                      it->world.audit, it->world.providers, "open", 0}};
     assert_int_equal(vault_open(&vault, loop), STATUS_DENIED); /* keys/master.key is another */
     vault_close(&vault);
     loop_free(&loop);
@@ -352,6 +352,8 @@ static void an_older_database_is_taken_over(void **state)
     struct secret_row row;
     seal_one(it, &row, "acc_1", &blob);
     sql(it, "ALTER TABLE install DROP COLUMN kek; ALTER TABLE data_keys DROP COLUMN kek;"
+            "ALTER TABLE install DROP COLUMN epoch; ALTER TABLE install DROP COLUMN restored_ms;"
+            "ALTER TABLE install DROP COLUMN epoch_mac;"
             "PRAGMA user_version = 2");
     close_all(it);
     assert_int_equal(try_open(it, 8), STATUS_DENIED);

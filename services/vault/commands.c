@@ -1,0 +1,106 @@
+/* commands.c - finds the operator's command and its options, and runs it. */
+#include "commands.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+static struct command_options options;
+
+static const struct option option_rows[] = {
+    {"data", OPTION_TEXT, &options.data, "DIR where vault.db is", true},
+    {"keys", OPTION_TEXT, &options.keys, "DIR with master.key and the other keys", true},
+    {"replace", OPTION_FLAG, &options.replace, "restore over a database that is there", false},
+    {NULL, OPTION_FLAG, NULL, NULL, false},
+};
+
+static const struct command {
+    const char *name;
+    const char *word; /* what has to follow it, or NULL */
+    const char *help;
+    enum status (*run)(const struct command_options *options);
+} commands[] = {
+    {"rotate-master", NULL, "make a new master key and put all data keys under it",
+     command_rotate_master},
+    {"backup", "FILE", "copy the database, also while the vault runs", command_backup},
+    {"restore", "FILE", "put a backup in place; the vault must be stopped", command_restore},
+};
+enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
+
+enum status command_fail(enum status status, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fputs("seks-vault: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+    return status;
+}
+
+enum status command_ask(const struct command_options *with, const char *command,
+                        const char *text, const struct secret *secret,
+                        struct control_reply *ret_reply)
+{
+    enum status status = control_ask_vault(with->data, command, text, secret, ret_reply);
+    if (status != STATUS_OK) {
+        return command_fail(status, "the vault on %s does not answer", with->data);
+    }
+    if (ret_reply->status != STATUS_OK) {
+        return command_fail(ret_reply->status, "%s", ret_reply->text[0]
+                                                         ? ret_reply->text
+                                                         : status_text(ret_reply->status));
+    }
+    return STATUS_OK;
+}
+
+static int usage(void)
+{
+    fprintf(stderr, "usage: seks-vault [options] runs the vault (see --help), and\n");
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        fprintf(stderr, "  seks-vault %s %s--data DIR --keys DIR   %s\n", commands[i].name,
+                commands[i].word ? "FILE " : "", commands[i].help);
+    }
+    return 2;
+}
+
+/* The commands hold keys too. */
+static void harden(void)
+{
+    const struct rlimit none = {0, 0};
+    umask(077);
+    (void)setrlimit(RLIMIT_CORE, &none); /* the next line does the same */
+    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
+int commands_run(int argc, char **argv)
+{
+    const struct command *command = NULL;
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(argv[1], commands[i].name) == 0) {
+            command = &commands[i];
+        }
+    }
+    if (!command) {
+        fprintf(stderr, "seks-vault: no command \"%s\"\n", argv[1]);
+        return usage();
+    }
+    int used = 1;
+    if (argc > 2 && argv[2][0] != '-') {
+        options.word = argv[2];
+        used = 2;
+    }
+    if (!command->word != !options.word) {
+        return usage();
+    }
+    harden();
+    master_take_environment();
+    log_open("seks-vault", LEVEL_WARN);
+    if (options_parse("seks-vault", option_rows, argc - used, argv + used) != STATUS_OK) {
+        return 2;
+    }
+    return command->run(&options) == STATUS_OK ? 0 : 1;
+}

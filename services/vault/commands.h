@@ -1,0 +1,36 @@
+/* commands.h - what an operator runs on the vault's host: seks-vault COMMAND.
+ *
+ * commands.c        the table, and what all have in common
+ * command_rotate.c  rotate-master
+ * command_backup.c  backup, restore
+ *
+ * Where a vault runs on the data directory they ask it (control.c); else they open the database
+ * themselves.  Results go to standard output, everything else to standard error. */
+#ifndef VAULT_COMMANDS_H
+#define VAULT_COMMANDS_H
+
+#include "proto/control_client.h"
+#include "vault.h"
+
+struct command_options {
+    const char *data, *keys; /* directories, as the daemon has them */
+    const char *word;        /* what follows the command, unless it is an option; or NULL */
+    bool replace;
+};
+
+/* Runs the command that argv[1] names; main's exit status. */
+int commands_run(int argc, char **argv);
+
+/* For all: what went wrong, in a line; yields STATUS. */
+MUST_USE enum status command_fail(enum status status, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* Asks the running vault; a refusal has been printed. */
+MUST_USE enum status command_ask(const struct command_options *options, const char *command,
+                                 const char *text, const struct secret *secret,
+                                 struct control_reply *ret_reply);
+
+enum status command_rotate_master(const struct command_options *options);
+enum status command_backup(const struct command_options *options);
+enum status command_restore(const struct command_options *options);
+
+#endif

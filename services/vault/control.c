@@ -1,0 +1,141 @@
+/* control.c - the operator's door: `ipc://DATA/control`, for who can enter the data directory.
+ *
+ * A table of commands; each runs to its end in the loop or, like a backup, answers later.  What is
+ * secret comes sealed to the intake key, as from a gateway.  Never answers with a secret.
+ */
+#include "vault.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "proto/control_client.h"
+
+typedef void control_fn(struct control_call *call, const struct control_ask *in);
+
+void control_reply(struct vault *vault, struct channel_peer *peer, uint64_t call,
+                   enum status status, uint64_t number, const char *text)
+{
+    const struct control_answer answer = {
+        .call = call,
+        .status = status_to_wire(status),
+        .text = view_text(text),
+        .number = number,
+        .key = view_of(vault->intake_public, sizeof vault->intake_public),
+    };
+    if (peer) {
+        vault_send(peer, &control_answer_schema, &answer);
+    }
+}
+
+static void answer(const struct control_call *call, enum status status, uint64_t number,
+                   const char *text)
+{
+    control_reply(call->vault, call->peer, call->call, status, number, text);
+}
+
+static enum status take_master(struct control_call *call, const struct control_ask *in,
+                               struct secret **ret_master)
+{
+    CLEANUP(secret_free) struct secret *master = NULL;
+    enum status status = intake_open(call->vault, in->box, &master);
+    if (status == STATUS_OK && secret_size(master) != MASTER_KEY_BYTES) {
+        status = STATUS_INVALID;
+    }
+    if (status == STATUS_OK) {
+        *ret_master = TAKE(master);
+    }
+    return status;
+}
+
+/* ---- the commands ---- */
+
+static void command_status(struct control_call *call, const struct control_ask *in)
+{
+    (void)in;
+    answer(call, STATUS_OK, 0, "the vault serves");
+}
+
+/* Whether the master key in the box is the one in use: 1 or 0. */
+static void command_under(struct control_call *call, const struct control_ask *in)
+{
+    CLEANUP(secret_free) struct secret *master = NULL;
+    enum status status = take_master(call, in, &master);
+    bool under = status == STATUS_OK && keys_under(call->vault->keys, secret_view(master));
+    answer(call, status, under, NULL);
+}
+
+static void command_rotate_master(struct control_call *call, const struct control_ask *in)
+{
+    CLEANUP(secret_free) struct secret *master = NULL;
+    uint64_t count = 0;
+    enum status status = take_master(call, in, &master);
+    if (status == STATUS_OK) {
+        status = keys_rotate(call->vault->keys, secret_view(master), &count);
+    }
+    if (status != STATUS_OK) {
+        answer(call, status, 0, "the data keys could not be wrapped anew; all is as before");
+        return;
+    }
+    struct audit_record record = audit_blank(AUDIT_SYSTEM, "vault.rotate-master", VIEW(""));
+    audit_tell(call->vault->audit, &record);
+    log_info("keys", "the master key was changed: %llu data keys are under the new one",
+             (unsigned long long)count);
+    answer(call, STATUS_OK, count, NULL);
+}
+
+static void command_backup(struct control_call *call, const struct control_ask *in)
+{
+    (void)in;
+    enum status status = backup_start(call);
+    if (status != STATUS_OK) {
+        answer(call, status, 0, "the backup could not be begun; the vault's log says why");
+    }
+}
+
+/* ---- the door ---- */
+
+static const struct {
+    const char *name;
+    control_fn *run;
+} commands[] = {
+    {"status", command_status},
+    {"under", command_under},
+    {"rotate-master", command_rotate_master},
+    {"backup", command_backup},
+};
+
+static void came(void *arg, struct channel_peer *peer, struct view record)
+{
+    struct control_ask in;
+    struct control_call call = {.vault = arg, .peer = peer};
+    if (proto_decode(&control_ask_schema, record, &in) != STATUS_OK) {
+        log_warn("control", "a malformed message");
+        return;
+    }
+    call.call = in.call;
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        if (view_is(in.command, commands[i].name)) {
+            commands[i].run(&call, &in);
+            return;
+        }
+    }
+    answer(&call, STATUS_INVALID, 0, "the vault knows no such command");
+}
+
+static void down(void *arg, struct channel_peer *peer)
+{
+    vault_forget_peer(arg, peer);
+}
+
+/* A path that no socket can have is no reason not to serve. */
+enum status control_open(struct vault *vault)
+{
+    static const struct channel_events events = {came, NULL, down};
+    char endpoint[CONTROL_ENDPOINT_SIZE];
+    if (control_endpoint(vault->options.data, endpoint) != STATUS_OK) {
+        log_warn("control", "the path %s/control is too long for a socket: commands need the vault "
+                            "stopped", vault->options.data);
+        return STATUS_OK;
+    }
+    return channel_listen(vault->loop, endpoint, "control", &events, vault, &vault->control);
+}

@@ -1,0 +1,171 @@
+"""The vault's database in an operator's hands: the master key changed, backups, older copies, damage."""
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+import requests
+
+import standin
+from conftest import ROOT, Account, Broker, rows_for
+
+
+def vault_command(broker, *words, want=0):
+    build = os.environ.get("SEKS_BUILD") or ROOT / "build/release"
+    data = broker.directory / "data"
+    result = subprocess.run([f"{build}/services/vault/seks-vault", *words, "--data", data / "vault", "--keys", data / "keys"],
+                            capture_output=True, text=True, timeout=60)
+    assert result.returncode == want, result.stderr
+    return result.stdout + result.stderr
+
+
+def call(broker, token):
+    return requests.get(f"{broker.url}/api/openai/v1/models", headers={"Authorization": f"Bearer {token}"}, timeout=20)
+
+
+def until(condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, condition
+        time.sleep(0.03)
+
+
+class Stand:
+    """A broker with an account, a secret and a token, that can be stopped and started again."""
+
+    def __init__(self, directory, providers, certificates):
+        self.directory, self.rows = directory, rows_for(providers, certificates)
+        self.start()
+        self.account = Account(self.broker, "owner@example.com")
+        self.account.put_secret("OPENAI_API_KEY", standin.KEYS["openai"])
+        self.agent = self.account.agent("coder")["agent"]["id"]
+        made = self.account.token(self.agent, "openai")
+        self.token, self.token_id = made["value"], made["token"]["id"]
+
+    def start(self):
+        self.broker = Broker(self.directory, self.rows)
+        if hasattr(self, "account"):
+            self.account.broker = self.broker
+
+    def revoke(self):
+        self.account.call("DELETE", f"/v1/account/agents/{self.agent}/tokens/{self.token_id}")
+
+    @property
+    def database(self):
+        return self.directory / "data/vault/vault.db"
+
+    def swap_while_dead(self, swap):
+        """Kills the vault and changes its files before ./run can start it again."""
+        os.kill(self.broker.process.pid, signal.SIGSTOP)
+        try:
+            pid = self.broker.pid("vault")
+            os.kill(pid, signal.SIGKILL)
+            until(lambda: pathlib.Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z")
+            swap()
+        finally:
+            os.kill(self.broker.process.pid, signal.SIGCONT)
+
+    def unready(self):
+        answer = requests.get(self.broker.url + "/readyz", timeout=10)
+        return answer.json()["error"] if answer.status_code == 503 else None
+
+
+@pytest.fixture
+def stand(tmp_path, providers, certificates):
+    stand = Stand(tmp_path, providers, certificates)
+    yield stand
+    if stand.broker.process.poll() is None:
+        stand.broker.stop()
+
+
+def test_master_key_changes_while_serving(stand):
+    keys = stand.directory / "data/keys"
+    old = (keys / "master.key").read_text()
+    backup = stand.directory / "before.db"
+    vault_command(stand.broker, "backup", backup)
+    vault_command(stand.broker, "rotate-master")
+    assert (keys / "master.key.previous").read_text() == old != (keys / "master.key").read_text()
+    assert call(stand.broker, stand.token).status_code == 200
+    vault_command(stand.broker, "rotate-master")
+    (keys / "master.key.previous").unlink()
+    stand.broker.stop()
+    vault_command(stand.broker, "rotate-master")  # the same, stopped
+    stand.start()
+    assert call(stand.broker, stand.token).status_code == 200
+    kept = sorted(p.name for p in keys.glob("master.key*"))
+    assert kept[:2] == ["master.key", "master.key.previous"] and len(kept) == 3, kept
+
+
+def test_backup_is_sealed_and_comes_back(stand):
+    backup = stand.directory / "backup.db"
+    vault_command(stand.broker, "backup", backup)
+    assert backup.stat().st_mode & 0o777 == 0o600
+    assert standin.KEYS["openai"].encode() not in backup.read_bytes()
+    assert "exists" in vault_command(stand.broker, "backup", backup, want=1)
+    assert "runs" in vault_command(stand.broker, "restore", backup, "--replace", want=1)
+    stand.revoke()
+    stand.account.put_secret("LATER", "value")
+    stand.broker.stop()
+    assert "--replace" in vault_command(stand.broker, "restore", backup, want=1)
+    said = vault_command(stand.broker, "restore", backup, "--replace")
+    assert "new data keys for 1 tenants" in said
+    stand.start()
+    assert call(stand.broker, stand.token).status_code == 200  # the operator said that it is meant
+    names = [s["name"] for s in stand.account.call("GET", "/v1/account/secrets")["secrets"]]
+    assert names == ["OPENAI_API_KEY"]
+    # and elsewhere, where there is nothing but the keys and the backup
+    stand.broker.stop()
+    other = stand.directory / "other"
+    other.mkdir()
+    (other / "data").mkdir()
+    shutil.copytree(stand.directory / "data/keys", other / "data/keys")
+    stand.directory = other
+    stand.broker.directory = other
+    vault_command(stand.broker, "restore", backup)
+    stand.start()
+    assert call(stand.broker, stand.token).status_code == 200
+
+
+def test_backup_needs_its_master_key(stand):
+    backup = stand.directory / "backup.db"
+    vault_command(stand.broker, "backup", backup)
+    stand.broker.stop()
+    key = stand.directory / "data/keys/master.key"
+    before = stand.database.read_bytes()
+    key.chmod(0o600)
+    key.write_text("0" * 64)
+    assert "master key" in vault_command(stand.broker, "restore", backup, "--replace", want=1)
+    assert stand.database.read_bytes() == before
+
+
+def test_older_database_is_refused(stand, monkeypatch):
+    stand.broker.stop()
+    old = stand.directory / "old.db"
+    shutil.copy(stand.database, old)
+    stand.start()
+    stand.revoke()
+    assert call(stand.broker, stand.token).status_code == 401
+
+    def swap():
+        for path in stand.database.parent.glob("vault.db*"):
+            path.unlink()
+        shutil.copy(old, stand.database)
+
+    stand.swap_while_dead(swap)
+    until(lambda: "older than the audit log" in (stand.unready() or ""))
+    answer = call(stand.broker, stand.token)
+    assert answer.status_code == 503 and "older than the audit log" in answer.json()["detail"]
+    log = stand.broker.log()
+    number = log.split("--accept-rollback ")[1].split()[0]
+    stand.broker.stop()
+    monkeypatch.setenv("SEKS_ACCEPT_ROLLBACK", number)
+    stand.start()
+    assert call(stand.broker, stand.token).status_code == 200
+    stand.swap_while_dead(swap)  # and again: the leave was for that one number
+    until(lambda: "older than the audit log" in (stand.unready() or ""))

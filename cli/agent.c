@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { PATH_BYTES = 512, CELL_BYTES = 160 };
+enum { PATH_BYTES = 512 };
 
 /* "none", "all" or "A,B" as the contract has it: false, true or a list. */
 static json_t *direct_access(const char *text)
@@ -21,21 +21,6 @@ static json_t *direct_access(const char *text)
         at += size + (at[size] == ',');
     }
     return list;
-}
-
-static void direct_text(const json_t *direct, char *ret, size_t size)
-{
-    json_t *name;
-    size_t i, used = 0;
-    snprintf(ret, size, "%s", json_is_true(direct) ? "all" : "none");
-    json_array_foreach(direct, i, name)
-    {
-        int put = snprintf(ret + used, size - used, "%s%s", i ? "," : "", json_string_value(name));
-        if (put < 0 || (size_t)put >= size - used) {
-            return; /* cut */
-        }
-        used += (size_t)put;
-    }
 }
 
 /* ---- add ---- */
@@ -75,19 +60,10 @@ int command_agent_add(const struct args *args)
 
 static void print_agents(const json_t *agents)
 {
-    static const char *const heads[] = {"NAME", "DIRECT ACCESS", "MADE", "LAST SEEN", "ID"};
-    CLEANUP(table_free) struct table *table = table_new(heads, 5);
-    json_t *agent;
-    size_t i;
-    json_array_foreach(agents, i, agent)
-    {
-        char direct[CELL_BYTES];
-        direct_text(json_object_get(agent, "direct_access"), direct, sizeof direct);
-        const char *cells[] = {text_at(agent, "name"), direct, text_at(agent, "created_at"),
-                               text_at(agent, "last_seen_at"), text_at(agent, "id")};
-        table_row(table, cells);
-    }
-    table_print(table, "there is no agent; next: seks agent add NAME");
+    static const struct column columns[] = {{"NAME", "name"}, {"DIRECT ACCESS", "direct_access"},
+                                            {"MADE", "created_at"}, {"LAST SEEN", "last_seen_at"},
+                                            {"ID", "id"}, {NULL, NULL}};
+    print_list(agents, columns, "there is no agent; next: seks agent add NAME");
 }
 
 int command_agent_list(const struct args *args)
@@ -97,18 +73,11 @@ int command_agent_list(const struct args *args)
 
 static void print_agent(const json_t *agent, const json_t *tokens)
 {
-    char direct[CELL_BYTES];
-    direct_text(json_object_get(agent, "direct_access"), direct, sizeof direct);
-    const char *lines[][2] = {{"name", text_at(agent, "name")},
-                              {"id", text_at(agent, "id")},
-                              {"direct access", direct},
-                              {"made", text_at(agent, "created_at")},
-                              {"last seen", text_at(agent, "last_seen_at")}};
-    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
-        printf("%s%-14s%s ", style(stdout, STYLE_HEAD), lines[i][0], style(stdout, STYLE_NONE));
-        out_text(stdout, lines[i][1] ? lines[i][1] : "-");
-        putchar('\n');
-    }
+    static const struct column columns[] = {{"name", "name"}, {"id", "id"},
+                                            {"direct access", "direct_access"},
+                                            {"made", "created_at"}, {"last seen", "last_seen_at"},
+                                            {NULL, NULL}};
+    print_object(agent, columns);
     putchar('\n');
     print_tokens(tokens);
 }
@@ -172,11 +141,7 @@ int command_agent_set(const struct args *args)
         (void)json_object_set_new(body, "name", json_string(name));
     }
     int status = on_agent(args, "PATCH", "", body, &answer);
-    if (status == SEKS_OK && out_is_json()) {
-        status = out_json(answer);
-    } else if (status == SEKS_OK) {
-        note("changed %s", args->word[0]);
-    }
+    status = finish(status, answer, "changed %s", args->word[0]);
     json_decref(answer);
     return status;
 }
@@ -202,11 +167,7 @@ int command_agent_rm(const struct args *args)
         return SEKS_FAILED;
     }
     int status = on_agent(args, "DELETE", "", NULL, &answer);
-    if (status == SEKS_OK && out_is_json()) {
-        status = out_json(answer);
-    } else if (status == SEKS_OK) {
-        note("deleted %s", args->word[0]);
-    }
+    status = finish(status, answer, "deleted %s", args->word[0]);
     json_decref(answer);
     return status;
 }

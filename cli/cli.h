@@ -112,13 +112,24 @@ void out_text(FILE *out, const char *text);
 /* Prints ANSWER as it is, for --json; returns SEKS_OK. */
 int out_json(const json_t *answer);
 
-/* Columns under headings, as wide as they need to be.  The cells are copied. */
-enum { TABLE_COLUMNS_MAX = 8 };
-struct table;
-struct table *table_new(const char *const *heads, size_t columns);
-void table_row(struct table *table, const char *const *cells); /* NULL cells print as "-" */
-void table_print(struct table *table, const char *empty);      /* EMPTY when it has no row */
-void table_free(struct table **table);
+/* The end of a command that went well: prints ANSWER with --json, else the note.  Passes a STATUS that is
+ * no success through. */
+MUST_USE int finish(int status, const json_t *answer, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* ---- table.c ---- */
+
+/* A member of an object and its heading; a row without a heading ends a table. */
+struct column {
+    const char *head, *member;
+};
+enum { COLUMNS_MAX = 8 };
+/* LIST's objects under the headings; the note EMPTY when it has none. */
+void print_list(const json_t *list, const struct column *columns, const char *empty);
+/* One object, a line each. */
+void print_object(const json_t *object, const struct column *columns);
+/* What a person reads for VALUE; the caller frees it.  NULL for want of memory. */
+char *cell_text(const json_t *value);
 
 /* ---- ask.c: prompts, and values from files ---- */
 
@@ -185,6 +196,8 @@ MUST_USE int find_agent(struct broker *broker, const char *name, json_t **ret);
 /* GET /v1/providers, its list alone. */
 MUST_USE int get_providers(struct broker *broker, json_t **ret);
 json_t *find_provider(json_t *providers, const char *name); /* by name or alias; borrowed */
+/* The entry of a list of strings that is NAME; NULL when none is. */
+const char *list_has(const json_t *list, const char *name);
 /* Whether SECRETS (a list of objects with "name") has all that PROVIDER needs. */
 bool has_secrets(const json_t *provider, const json_t *secrets, const char **ret_lacks);
 const char *text_at(const json_t *object, const char *key); /* NULL when it is no string */

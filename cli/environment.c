@@ -6,19 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool names(const json_t *list, const char *name)
-{
-    json_t *entry;
-    size_t i;
-    json_array_foreach(list, i, entry)
-    {
-        if (json_is_string(entry) && strcmp(json_string_value(entry), name) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool is_token_variable(const json_t *provider, const char *name)
 {
     const char *template = text_at(json_object_get(provider, "env"), name);
@@ -27,18 +14,8 @@ static bool is_token_variable(const json_t *provider, const char *name)
 
 static const char *own_secret(const json_t *provider, const char *name)
 {
-    static const char *const lists[] = {"secrets", "optional_secrets"};
-    for (size_t i = 0; i < 2; i++) {
-        json_t *entry;
-        size_t at;
-        json_array_foreach(json_object_get(provider, lists[i]), at, entry)
-        {
-            if (json_is_string(entry) && strcmp(json_string_value(entry), name) == 0) {
-                return json_string_value(entry);
-            }
-        }
-    }
-    return NULL;
+    const char *needed = list_has(json_object_get(provider, "secrets"), name);
+    return needed ? needed : list_has(json_object_get(provider, "optional_secrets"), name);
 }
 
 /* A provider with one secret: whatever variable its SDKs take the token from holds that. */
@@ -112,7 +89,7 @@ bool environment_is_credential(const json_t *providers, const char *name)
     json_array_foreach(providers, i, provider)
     {
         if (own_secret(provider, name) || is_token_variable(provider, name) ||
-            names(json_object_get(provider, "hidden_env"), name)) {
+            list_has(json_object_get(provider, "hidden_env"), name)) {
             return true;
         }
     }

@@ -23,17 +23,10 @@ int command_key_add(const struct args *args)
 
 static void print_keys(const json_t *keys)
 {
-    static const char *const heads[] = {"ID", "NAME", "ENDS IN", "MADE", "LAST USED"};
-    CLEANUP(table_free) struct table *table = table_new(heads, 5);
-    json_t *key;
-    size_t i;
-    json_array_foreach(keys, i, key)
-    {
-        const char *cells[] = {text_at(key, "id"), text_at(key, "name"), text_at(key, "last4"),
-                               text_at(key, "created_at"), text_at(key, "last_used_at")};
-        table_row(table, cells);
-    }
-    table_print(table, "there are no account keys");
+    static const struct column columns[] = {{"ID", "id"},           {"NAME", "name"},
+                                            {"ENDS IN", "last4"},   {"MADE", "created_at"},
+                                            {"LAST USED", "last_used_at"}, {NULL, NULL}};
+    print_list(keys, columns, "there are no account keys");
 }
 
 int command_key_list(const struct args *args)

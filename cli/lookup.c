@@ -51,17 +51,17 @@ int get_providers(struct broker *broker, json_t **ret)
     return SEKS_OK;
 }
 
-static bool list_has(const json_t *list, const char *name)
+const char *list_has(const json_t *list, const char *name)
 {
     json_t *entry;
     size_t i;
     json_array_foreach(list, i, entry)
     {
         if (json_is_string(entry) && strcmp(json_string_value(entry), name) == 0) {
-            return true;
+            return json_string_value(entry);
         }
     }
-    return false;
+    return NULL;
 }
 
 json_t *find_provider(json_t *providers, const char *name)

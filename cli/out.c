@@ -98,6 +98,23 @@ void note(const char *format, ...)
     fputc('\n', stderr);
 }
 
+int finish(int status, const json_t *answer, const char *format, ...)
+{
+    char text[LINE_BYTES];
+    va_list arguments;
+    if (status != SEKS_OK) {
+        return status;
+    }
+    if (as_json) {
+        return out_json(answer);
+    }
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    note("%s", text);
+    return SEKS_OK;
+}
+
 void progress(const char *format, ...)
 {
     char text[LINE_BYTES];

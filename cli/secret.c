@@ -49,15 +49,11 @@ int command_secret_set(const struct args *args)
     if (status == SEKS_OK) {
         status = put(broker, args->word[0], args->option[OPT_PROVIDER], secret_view(value), &answer);
     }
-    if (status == SEKS_OK && out_is_json()) {
-        status = out_json(answer);
-    } else if (status == SEKS_OK) {
-        const json_t *stored = json_object_get(answer, "secret");
-        const char *provider = text_at(stored, "provider");
-        json_int_t version = json_integer_value(json_object_get(stored, "version"));
-        note("%s %s%s%s", version > 1 ? "replaced" : "stored", args->word[0],
-             provider ? " for " : "", provider ? provider : "");
-    }
+    const json_t *stored = json_object_get(answer, "secret");
+    const char *provider = text_at(stored, "provider");
+    bool again = json_integer_value(json_object_get(stored, "version")) > 1;
+    status = finish(status, answer, "%s %s%s%s", again ? "replaced" : "stored", args->word[0],
+                    provider ? " for " : "", provider ? provider : "");
     json_decref(answer);
     broker_close(&broker);
     return status;
@@ -65,20 +61,11 @@ int command_secret_set(const struct args *args)
 
 static void print_secrets(const json_t *secrets)
 {
-    static const char *const heads[] = {"NAME", "PROVIDER", "VERSION", "CHANGED", "LAST USED"};
-    CLEANUP(table_free) struct table *table = table_new(heads, 5);
-    json_t *secret;
-    size_t i;
-    json_array_foreach(secrets, i, secret)
-    {
-        char version[24];
-        snprintf(version, sizeof version, "%lld",
-                 (long long)json_integer_value(json_object_get(secret, "version")));
-        const char *cells[] = {text_at(secret, "name"), text_at(secret, "provider"), version,
-                               text_at(secret, "updated_at"), text_at(secret, "last_used_at")};
-        table_row(table, cells);
-    }
-    table_print(table, "no secret is stored; next: seks secret set NAME, or seks secret import .env");
+    static const struct column columns[] = {{"NAME", "name"},        {"PROVIDER", "provider"},
+                                            {"VERSION", "version"},  {"CHANGED", "updated_at"},
+                                            {"LAST USED", "last_used_at"}, {NULL, NULL}};
+    print_list(secrets, columns,
+               "no secret is stored; next: seks secret set NAME, or seks secret import .env");
 }
 
 int command_secret_list(const struct args *args)

@@ -33,11 +33,7 @@ int delete_command(const struct args *args, const char *path, const char *name, 
     if (status == SEKS_OK) {
         status = broker_call(broker, "DELETE", whole, NULL, &answer);
     }
-    if (status == SEKS_OK && out_is_json()) {
-        status = out_json(answer);
-    } else if (status == SEKS_OK) {
-        note("%s %s", done, name);
-    }
+    status = finish(status, answer, "%s %s", done, name);
     json_decref(answer);
     broker_close(&broker);
     return status;

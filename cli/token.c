@@ -5,22 +5,21 @@
 
 enum { PATH_BYTES = 512 };
 
+#define NO_TOKEN "there is no token; seks run and seks env make what they need, or: seks token add"
+#define COLUMNS                                                                                    \
+    {"PROVIDER", "provider"}, {"ENDS IN", "last4"}, {"SECRET", "secret"}, {"MADE", "created_at"},  \
+        {"EXPIRES", "expires_at"}, {"LAST USED", "last_used_at"}, {"ID", "id"}, {NULL, NULL}
+
 void print_tokens(const json_t *tokens)
 {
-    static const char *const heads[] = {"PROVIDER", "ENDS IN", "SECRET", "MADE", "EXPIRES",
-                                        "LAST USED", "ID"};
-    CLEANUP(table_free) struct table *table = table_new(heads, 7);
-    json_t *token;
-    size_t i;
-    json_array_foreach(tokens, i, token)
-    {
-        const char *cells[] = {text_at(token, "provider"),   text_at(token, "last4"),
-                               text_at(token, "secret"),     text_at(token, "created_at"),
-                               text_at(token, "expires_at"), text_at(token, "last_used_at"),
-                               text_at(token, "id")};
-        table_row(table, cells);
-    }
-    table_print(table, "there is no token; seks run and seks env make what they need, or: seks token add");
+    static const struct column columns[] = {COLUMNS};
+    print_list(tokens, columns, NO_TOKEN);
+}
+
+static void print_all(const json_t *tokens)
+{
+    static const struct column columns[] = {{"AGENT", "agent_name"}, COLUMNS};
+    print_list(tokens, columns, NO_TOKEN);
 }
 
 static int open_agent(const struct args *args, struct broker **ret_broker, json_t **ret_agent)
@@ -103,24 +102,6 @@ static int collect_all(struct broker *broker, json_t *all)
     progress_end();
     json_decref(answer);
     return status;
-}
-
-static void print_all(const json_t *tokens)
-{
-    static const char *const heads[] = {"AGENT", "PROVIDER", "ENDS IN", "MADE", "EXPIRES",
-                                        "LAST USED", "ID"};
-    CLEANUP(table_free) struct table *table = table_new(heads, 7);
-    json_t *token;
-    size_t i;
-    json_array_foreach(tokens, i, token)
-    {
-        const char *cells[] = {text_at(token, "agent_name"), text_at(token, "provider"),
-                               text_at(token, "last4"),      text_at(token, "created_at"),
-                               text_at(token, "expires_at"), text_at(token, "last_used_at"),
-                               text_at(token, "id")};
-        table_row(table, cells);
-    }
-    table_print(table, "there is no token; seks run and seks env make what they need, or: seks token add");
 }
 
 int command_token_list(const struct args *args)
@@ -216,11 +197,7 @@ int command_token_rm(const struct args *args)
         return SEKS_FAILED;
     }
     int status = on_token(args, "DELETE", "", &answer);
-    if (status == SEKS_OK && out_is_json()) {
-        status = out_json(answer);
-    } else if (status == SEKS_OK) {
-        note("revoked %s of %s", args->word[1], args->word[0]);
-    }
+    status = finish(status, answer, "revoked %s of %s", args->word[1], args->word[0]);
     json_decref(answer);
     return status;
 }

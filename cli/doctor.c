@@ -220,15 +220,15 @@ static void see_upstream(struct doctor *doctor, const json_t *provider)
 {
     const char *name = text_at(provider, "name"), *path = text_at(provider, "test_path");
     const json_t *token = json_object_get(doctor->tokens, name);
-    const char *base = text_at(token, "base_url"), *api = base ? strstr(base, "/api/") : NULL;
+    const char *base = text_at(token, "base_url");
     char url[URL_BYTES];
     bool own = false;
-    if (!api || !path || !*path) {
+    if (!base || !path || !*path) {
         tell(doctor, SEKS_OK, STEP_WARN, name, "its row has no harmless call to try", NULL);
         return;
     }
     progress("asking %s ...", name);
-    snprintf(url, sizeof url, "%.*s/api/%s%s", (int)(api - base), base, name, path);
+    snprintf(url, sizeof url, "%s%s", base, path);
     int http = broker_probe(doctor->broker, url, text_at(token, "value"), &own);
     tell_upstream(doctor, provider, http, own);
 }

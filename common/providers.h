@@ -73,6 +73,8 @@ struct provider {
     /* The same two places stand in all texts here; test_path has none. */
     const struct provider_text *env; /* environment variables that the SDKs and tools read */
     size_t env_count;
+    const char **hidden_env;        /* variables that would hold or find a real credential, beside the
+                                     * secrets' own names; `seks run` removes them */
     const struct provider_text *snippets; /* named by language or tool; lines end with \n */
     size_t snippet_count;
     const char *test_path;          /* path and query after the base URL of a GET that changes

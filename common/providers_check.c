@@ -79,6 +79,17 @@ static bool good_env(const json_t *value)
     return true;
 }
 
+static bool good_variable_text(const json_t *value)
+{
+    const char *name = text_of(value);
+    return name && *name && good_variable(name);
+}
+
+static bool good_variables(const json_t *value)
+{
+    return list_of(value, good_variable_text) && json_array_size(value) <= 64;
+}
+
 /* Printable lines; \n is the one control character. */
 static bool good_lines(const char *text)
 {
@@ -236,6 +247,8 @@ static const struct rule {
     {"example", good_text, false, "must be one line of at most 1024 ASCII characters"},
     {"env", good_env, false,
      "must be an object of at most 64 environment variables and their values (ASCII, one line)"},
+    {"hidden_env", good_variables, false,
+     "must be a list of at most 64 names of environment variables"},
     {"snippets", good_snippets, false,
      "must be an object of at most 16 names and texts (ASCII, at most 4096 characters)"},
     {"test_path", good_target, false, "must be a path with or without a query, beginning with /"},

@@ -313,6 +313,7 @@ static enum status build_row(json_t *row, struct provider *ret_row)
         new_list(json_object_get(row, "rewrite_headers"), &ret_row->rewrite_headers) !=
             STATUS_OK ||
         new_list(json_object_get(row, "target_headers"), &ret_row->target_headers) != STATUS_OK ||
+        new_list(json_object_get(row, "hidden_env"), &ret_row->hidden_env) != STATUS_OK ||
         new_texts(json_object_get(row, "env"), &ret_row->env, &ret_row->env_count) != STATUS_OK ||
         new_texts(json_object_get(row, "snippets"), &ret_row->snippets,
                   &ret_row->snippet_count) != STATUS_OK ||
@@ -432,6 +433,7 @@ static void row_free(struct provider *row)
     free(row->secrets);
     free(row->optional_secrets);
     free(row->rewrite_headers);
+    free(row->hidden_env);
 }
 
 void providers_free(struct providers **providers)

@@ -76,7 +76,7 @@ static void append_example(struct buffer *json, const struct provider *provider)
 void catalog_write(struct buffer *json)
 {
     char url[2 * URL_MAX];
-    buffer_append_text(json, "{\"ok\":true,\"providers\":[");
+    buffer_append_text(json, "{\"ok\":true,\"version\":\"" SEKS_VERSION "\",\"providers\":[");
     for (size_t i = 0; i < providers_count(config.providers); i++) {
         const struct provider *provider = providers_at(config.providers, i);
         base_url(provider, url, sizeof url);
@@ -92,6 +92,7 @@ void catalog_write(struct buffer *json)
         buffer_append_text(json, ",\"example\":");
         append_example(json, provider);
         append_texts(json, "env", provider->env, provider->env_count);
+        append_list(json, "hidden_env", provider->hidden_env);
         append_texts(json, "snippets", provider->snippets, provider->snippet_count);
         buffer_append_text(json, ",\"test_path\":");
         json_append_utf8(json, view_text(provider->test_path));

@@ -68,6 +68,7 @@ static void the_eight_are_there(void **state)
         assert_true(row->env_count >= 2);
         assert_string_equal(row->env[0].name, row->secrets[0]);
         assert_string_equal(row->env[0].text, "{token}");
+        assert_non_null(row->hidden_env[0]);
         assert_true(row->snippet_count >= 3);
         assert_string_equal(row->snippets[0].name, "Python");
     }
@@ -225,6 +226,8 @@ static void what_is_malformed_is_named(void **state)
         {"{\"providers\":[{\"name\":\"openai\",\"env\":{\"A B\":\"x\"}}]}", "'env'"},
         {"{\"providers\":[{\"name\":\"openai\",\"env\":{\"1A\":\"x\"}}]}", "'env'"},
         {"{\"providers\":[{\"name\":\"openai\",\"env\":{\"A\":\"x\\ny\"}}]}", "'env'"},
+        {"{\"providers\":[{\"name\":\"openai\",\"hidden_env\":[\"A B\"]}]}", "'hidden_env'"},
+        {"{\"providers\":[{\"name\":\"openai\",\"hidden_env\":[\"\"]}]}", "'hidden_env'"},
         {"{\"providers\":[{\"name\":\"openai\",\"snippets\":{\"Go\":\"a\\rb\"}}]}", "'snippets'"},
         {"{\"providers\":[{\"name\":\"openai\",\"test_path\":\"models\"}]}", "'test_path'"},
         {"{\"providers\":[{\"name\":\"openai\",\"test_path\":\"/a b\"}]}", "'test_path'"},

@@ -13,3 +13,4 @@ endfunction()
 
 seks_fuzz_target(fuzz_messages messages proto)
 seks_fuzz_target(fuzz_vet vet gateway_lib)
+seks_fuzz_target(fuzz_http1 http1 proxy_lib)

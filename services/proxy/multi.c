@@ -1,21 +1,12 @@
-/* multi.c - the carrier that leaves all to libcurl's multi interface, driven by the daemon's loop.
- *
- * libcurl's sockets and its timer sit in one epoll set, which is the one descriptor that the loop
- * watches.  Nothing is followed, nothing taken from the environment, nothing unverified. */
+/* multi.c - the carrier that leaves all to libcurl's multi interface: HTTP/2, and the first call to
+ * an https origin, which tells what the origin speaks. */
 #include "services/proxy/transfer_private.h"
 
 #include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/timerfd.h>
-#include <unistd.h>
-
-#include "common/clock.h"
-#include "common/log.h"
+#include "services/proxy/curl_loop.h"
 #include "services/proxy/upstream.h"
 
-#define DUE_NEVER UINT64_MAX
-enum { EVENTS_MAX = 64, DUE_RUNS_MAX = 8, CONNECTIONS_MAX = 1024 };
+enum { CONNECTIONS_MAX = 1024 };
 
 /* The carrier's state of one transfer. */
 struct ride {
@@ -26,13 +17,9 @@ struct ride {
 };
 
 static struct {
-    struct loop *loop;
-    CURLM *multi;
+    struct curl_member *member;
     const char *ca_file;
-    int epoll_fd, timer_fd;
-    uint64_t due_ms;   /* when libcurl wants to be called; DUE_NEVER for not */
-    uint64_t armed_ms; /* when the timer fires, at the latest then */
-} multi = {.due_ms = DUE_NEVER, .armed_ms = DUE_NEVER, .epoll_fd = -1, .timer_fd = -1};
+} multi;
 
 /* ---- the end ---- */
 
@@ -53,29 +40,19 @@ static enum status outcome_of(const struct ride *ride, CURLcode result)
     }
 }
 
-static void take_finished(void)
+static void on_done(CURL *easy, CURLcode result)
 {
-    CURLMsg *message;
-    int left;
-    while ((message = curl_multi_info_read(multi.multi, &left))) {
-        struct ride *ride = NULL;
-        CURLcode result = message->data.result;
-        if (message->msg != CURLMSG_DONE ||
-            curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&ride) != CURLE_OK) {
-            continue;
-        }
-        enum status status = outcome_of(ride, result);
-        transfer_finish(ride->transfer, status,
-                        status == STATUS_UPSTREAM ? curl_easy_strerror(result)
-                                                  : status_text(status));
+    struct ride *ride = NULL;
+    if (curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&ride) != CURLE_OK) {
+        return;
     }
-}
-
-static void drive(curl_socket_t socket, int events)
-{
-    int running;
-    curl_multi_socket_action(multi.multi, socket, events, &running);
-    take_finished();
+    enum status status = outcome_of(ride, result);
+    long version = 0;
+    if (curl_easy_getinfo(easy, CURLINFO_HTTP_VERSION, &version) == CURLE_OK && version != 0) {
+        origin_learn(ride->transfer, version < CURL_HTTP_VERSION_2_0);
+    }
+    transfer_finish(ride->transfer, status,
+                    status == STATUS_UPSTREAM ? curl_easy_strerror(result) : status_text(status));
 }
 
 /* ---- libcurl's callbacks ---- */
@@ -124,84 +101,6 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl
         return CURL_SOCKET_BAD;
     }
     return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-}
-
-static int on_socket(CURL *easy, curl_socket_t socket, int what, void *arg, void *known)
-{
-    struct epoll_event event = {.data.fd = socket};
-    (void)easy;
-    (void)arg;
-    if (what == CURL_POLL_REMOVE) {
-        epoll_ctl(multi.epoll_fd, EPOLL_CTL_DEL, socket, NULL);
-        return 0;
-    }
-    event.events = (what & CURL_POLL_IN ? (uint32_t)EPOLLIN : 0) |
-                   (what & CURL_POLL_OUT ? (uint32_t)EPOLLOUT : 0);
-    epoll_ctl(multi.epoll_fd, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, socket, &event);
-    curl_multi_assign(multi.multi, socket, &multi);
-    return 0;
-}
-
-/* Arming a timer is the dearest system call of a short transfer, and libcurl moves its timer several
- * times in each: it is armed only for what is earlier, and looks again when it fires too soon. */
-static void arm(uint64_t at_ms)
-{
-    uint64_t now = clock_mono_ms(), wait_ms = at_ms > now ? at_ms - now : 0;
-    const struct itimerspec when = {{0, 0},
-                                    {(time_t)(wait_ms / 1000),
-                                     (long)(wait_ms % 1000 * 1000000 + (wait_ms == 0))}};
-    multi.armed_ms = at_ms;
-    (void)timerfd_settime(multi.timer_fd, 0, &when, NULL); /* fails for bad arguments only */
-}
-
-static int on_timer(CURLM *handle, long timeout_ms, void *arg)
-{
-    (void)handle;
-    (void)arg;
-    multi.due_ms = timeout_ms < 0 ? DUE_NEVER : clock_mono_ms() + (uint64_t)timeout_ms;
-    if (timeout_ms > 0 && multi.due_ms < multi.armed_ms) {
-        arm(multi.due_ms);
-    }
-    return 0; /* what is due at once is done at the end of this turn */
-}
-
-static void run_due(void *arg)
-{
-    (void)arg;
-    for (int i = 0; i < DUE_RUNS_MAX && multi.due_ms <= clock_mono_ms(); i++) {
-        multi.due_ms = DUE_NEVER;
-        drive(CURL_SOCKET_TIMEOUT, 0);
-    }
-    if (multi.due_ms < multi.armed_ms) {
-        arm(multi.due_ms);
-    }
-}
-
-static void on_expired(void)
-{
-    uint64_t expired;
-    if (read(multi.timer_fd, &expired, sizeof expired) != (ssize_t)sizeof expired) {
-        return;
-    }
-    multi.armed_ms = DUE_NEVER;
-    run_due(NULL);
-}
-
-static void on_ready(void *arg)
-{
-    struct epoll_event events[EVENTS_MAX];
-    (void)arg;
-    int count = epoll_wait(multi.epoll_fd, events, EVENTS_MAX, 0);
-    for (int i = 0; i < count; i++) {
-        if (events[i].data.fd == multi.timer_fd) {
-            on_expired();
-            continue;
-        }
-        int what = (events[i].events & (EPOLLIN | EPOLLHUP) ? CURL_CSELECT_IN : 0) |
-                   (events[i].events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
-                   (events[i].events & EPOLLERR ? CURL_CSELECT_ERR : 0);
-        drive(events[i].data.fd, what);
-    }
 }
 
 /* ---- starting and feeding ---- */
@@ -262,7 +161,7 @@ static enum status start(struct transfer *transfer, const struct proxy_call *mes
     ride->transfer = transfer;
     ride->easy = curl_easy_init();
     enum status status = ride->easy ? configure(ride, message) : STATUS_INTERNAL;
-    if (status == STATUS_OK && curl_multi_add_handle(multi.multi, ride->easy) != CURLM_OK) {
+    if (status == STATUS_OK && curl_multi_add_handle(curl_loop_multi(multi.member), ride->easy) != CURLM_OK) {
         status = STATUS_INTERNAL;
     }
     return status;
@@ -273,14 +172,14 @@ static void resume(struct transfer *transfer)
     struct ride *ride = transfer->state;
     curl_easy_pause(ride->easy, (transfer->writing_paused ? CURLPAUSE_RECV : 0) |
                                     (transfer->reading_paused ? CURLPAUSE_SEND : 0));
-    drive(CURL_SOCKET_TIMEOUT, 0);
+    curl_loop_drive(multi.member);
 }
 
 static void drop(struct transfer *transfer)
 {
     struct ride *ride = transfer->state;
     if (ride->easy) {
-        curl_multi_remove_handle(multi.multi, ride->easy);
+        curl_multi_remove_handle(curl_loop_multi(multi.member), ride->easy);
         curl_easy_cleanup(ride->easy);
     }
     free(ride);
@@ -289,49 +188,14 @@ static void drop(struct transfer *transfer)
 
 const struct carrier multi_carrier = {start, resume, resume, drop};
 
-/* ---- opening and closing ---- */
-
-enum status multi_open(struct loop *loop, const char *ca_file)
+enum status multi_open(const char *ca_file)
 {
-    struct epoll_event event = {.events = EPOLLIN};
-    multi.loop = loop;
     multi.ca_file = ca_file;
-    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+    multi.member = curl_loop_add(on_done);
+    if (!multi.member) {
         return STATUS_INTERNAL;
     }
-    multi.multi = curl_multi_init();
-    multi.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    multi.timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    event.data.fd = multi.timer_fd;
-    if (!multi.multi || multi.epoll_fd < 0 || multi.timer_fd < 0 ||
-        epoll_ctl(multi.epoll_fd, EPOLL_CTL_ADD, multi.timer_fd, &event) != 0) {
-        log_error("upstream", "cannot set up the upstream side");
-        return STATUS_INTERNAL;
-    }
-    curl_multi_setopt(multi.multi, CURLMOPT_SOCKETFUNCTION, on_socket);
-    curl_multi_setopt(multi.multi, CURLMOPT_TIMERFUNCTION, on_timer);
-    curl_multi_setopt(multi.multi, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
-    curl_multi_setopt(multi.multi, CURLMOPT_MAXCONNECTS, (long)CONNECTIONS_MAX);
-    if (loop_turn_end(loop, run_due, NULL) != STATUS_OK) {
-        return STATUS_INTERNAL;
-    }
-    return loop_watch(loop, multi.epoll_fd, on_ready, NULL);
-}
-
-void multi_close(void)
-{
-    if (!multi.loop) {
-        return;
-    }
-    loop_unturn_end(multi.loop, run_due, NULL);
-    loop_unwatch(multi.loop, multi.epoll_fd);
-    curl_multi_cleanup(multi.multi);
-    curl_global_cleanup();
-    if (multi.epoll_fd >= 0) {
-        close(multi.epoll_fd);
-    }
-    if (multi.timer_fd >= 0) {
-        close(multi.timer_fd);
-    }
-    multi.loop = NULL;
+    curl_multi_setopt(curl_loop_multi(multi.member), CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
+    curl_multi_setopt(curl_loop_multi(multi.member), CURLMOPT_MAXCONNECTS, (long)CONNECTIONS_MAX);
+    return STATUS_OK;
 }

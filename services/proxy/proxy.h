@@ -7,7 +7,7 @@
  * chunks.c   signs an aws-chunked body again on its way up
  * headers.c  the rules for what goes up and what comes down
  * transfer.c the upstream side: one transfer per call, its body, answer and deadlines; carried by
- *            multi.c (libcurl)
+ *            direct.c (HTTP/1.1 framed here) or multi.c (libcurl), as origin.c says
  * outcome.c  tells audit how each call ended, and keeps that until it is acknowledged */
 #ifndef SERVICES_PROXY_PROXY_H
 #define SERVICES_PROXY_PROXY_H

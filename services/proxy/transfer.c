@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "services/proxy/connection.h"
+#include "services/proxy/curl_loop.h"
 
 enum { SWEEP_MS = 250 };
 
@@ -145,8 +147,6 @@ enum status transfer_start(struct call *call, const struct proxy_call *message,
     }
     call->transfer = transfer;
     *transfer = (struct transfer){.call = call,
-                                  .carrier = &multi_carrier,
-                                  .keep_up = message->end,
                                   .active_ms = clock_mono_ms(),
                                   .next = transfers.first};
     transfers.first = transfer;
@@ -162,6 +162,9 @@ enum status transfer_start(struct call *call, const struct proxy_call *message,
     if (!transfer->answer) {
         return STATUS_INTERNAL;
     }
+    transfer->carrier = origin_carrier(transfer);
+    /* What fits in the window needs no credit, so it can stay here until the answer comes. */
+    transfer->keep_up = message->end || (!call->chunks && message->body_size <= STREAM_WINDOW_BYTES);
     struct proxy_call sent = *message;
     sent.body_size = transfer->request.body_size; /* chunks that are signed anew have another */
     return transfer->carrier->start(transfer, &sent);
@@ -192,14 +195,20 @@ enum status transfers_open(struct loop *loop, const char *ca_file)
 {
     transfers.loop = loop;
     transfers.sweep_timer = loop_every(loop, SWEEP_MS, sweep, NULL);
-    return transfers.sweep_timer < 0 ? STATUS_INTERNAL : multi_open(loop, ca_file);
+    enum status status = transfers.sweep_timer < 0 ? STATUS_INTERNAL : curl_loop_open(loop);
+    if (status == STATUS_OK) {
+        status = multi_open(ca_file);
+    }
+    return status == STATUS_OK ? connections_open(loop, ca_file) : status;
 }
 
 void transfers_close(void)
 {
     if (transfers.loop) {
         loop_unevery(transfers.loop, transfers.sweep_timer);
-        multi_close();
+        connections_close();
+        curl_loop_close();
+        origins_forget();
         transfers.loop = NULL;
     }
 }

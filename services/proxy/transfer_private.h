@@ -28,7 +28,7 @@ struct transfer {
     struct request request;
     struct answer *answer;
     size_t up_sent; /* of call->up, while it is kept for a repetition */
-    bool keep_up;   /* the whole body is here: it can be sent again on a stale connection */
+    bool keep_up;   /* all of the body stays here: it can be sent again on a stale connection */
     bool reading_paused, writing_paused;
     bool finished;  /* the carrier is done; what is held back still goes out */
     enum status status; /* how, once finished */
@@ -58,7 +58,19 @@ void transfer_finish(struct transfer *transfer, enum status status, const char *
 /* ---- multi.c ---- */
 
 extern const struct carrier multi_carrier; /* libcurl does it all: HTTP/2 and 1.1 */
-MUST_USE enum status multi_open(struct loop *loop, const char *ca_file);
-void multi_close(void);
+MUST_USE enum status multi_open(const char *ca_file);
+
+/* ---- direct.c ---- */
+
+extern const struct carrier direct_carrier; /* HTTP/1.1 framed here, on connections of libcurl */
+
+/* ---- origin.c ---- */
+
+/* The carrier for the request that is built: direct for plain http and for https origins that are
+ * known to speak HTTP/1.1 only. */
+const struct carrier *origin_carrier(const struct transfer *transfer);
+/* Called when libcurl has seen what the origin speaks. */
+void origin_learn(const struct transfer *transfer, bool http1);
+void origins_forget(void);
 
 #endif

@@ -1,71 +1,6 @@
 /* test_vault_store.c - what lies on the vault's disk: sealed secrets, rows under MACs, the schema,
  * and a start with the wrong master key. */
-#include "tests/unit/vault_world.h"
-
-struct open_store {
-    struct world world;
-    struct store *store;
-    struct keys *keys;
-    char path[160];
-};
-
-/* As the vault does: look, check, use. */
-static enum status try_open_with(struct open_store *it, uint8_t first_of_master,
-                                 uint8_t first_of_previous)
-{
-    uint8_t master[32] = {first_of_master}, previous[32] = {first_of_previous};
-    const struct masters masters = {view_of(master, 32),
-                                    view_of(previous, first_of_previous ? 32 : 0)};
-    enum status status = store_open(it->path, &it->store);
-    if (status == STATUS_NOT_FOUND) {
-        status = store_create(it->path, &it->store);
-    } else if (status == STATUS_OK) {
-        status = keys_check(it->store, &masters);
-        status = status == STATUS_OK ? store_begin_use(it->store) : status;
-    }
-    return status == STATUS_OK ? keys_open(it->store, &masters, &it->keys) : status;
-}
-
-static enum status try_open(struct open_store *it, uint8_t first_of_master)
-{
-    return try_open_with(it, first_of_master, 0);
-}
-
-static void open_all(struct open_store *it)
-{
-    assert_int_equal(try_open(it, 7), STATUS_OK);
-}
-
-static void close_all(struct open_store *it)
-{
-    keys_free(&it->keys);
-    store_close(&it->store);
-}
-
-static int set_up(void **state)
-{
-    struct open_store *it = calloc(1, sizeof *it);
-    world_make(&it->world);
-    assert_int_equal(mkdir(it->world.data, 0700), 0);
-    (void)snprintf(it->path, sizeof it->path, "%s/vault.db", it->world.data);
-    open_all(it);
-    *state = it;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct open_store *it = *state;
-    close_all(it);
-    world_remove(&it->world);
-    free(it);
-    return 0;
-}
-
-static void sql(struct open_store *it, const char *text)
-{
-    assert_int_equal(sqlite3_exec(it->store->db, text, NULL, NULL, NULL), SQLITE_OK);
-}
+#include "tests/unit/vault_database.h"
 
 static void a_moved_blob_does_not_open(void **state)
 {
@@ -209,18 +144,6 @@ static void it_opens_again_and_rolls_back(void **state)
     open_all(it);
 }
 
-static void hash_file(const char *path, uint8_t *ret_hash)
-{
-    CLEANUP(buffer_free) struct buffer bytes = BUFFER_EMPTY;
-    FILE *file = fopen(path, "rb");
-    assert_non_null(file);
-    for (int c = fgetc(file); c != EOF; c = fgetc(file)) {
-        buffer_append_byte(&bytes, (uint8_t)c);
-    }
-    fclose(file);
-    assert_int_equal(crypto_sha256(buffer_view(&bytes), ret_hash), STATUS_OK);
-}
-
 static void a_wrong_master_key_touches_nothing(void **state)
 {
     struct open_store *it = *state;
@@ -250,14 +173,6 @@ static void a_wrong_master_key_touches_nothing(void **state)
 }
 
 /* ---- the master key is changed ---- */
-
-static void seal_one(struct open_store *it, struct secret_row *row, const char *tenant,
-                     struct buffer *blob)
-{
-    *row = (struct secret_row){.id = "sec_1", .name = "KEY", .version = 1};
-    (void)snprintf(row->account, sizeof row->account, "%s", tenant);
-    assert_int_equal(seal_secret(it->keys, row, VIEW("hunter2"), blob), STATUS_OK);
-}
 
 static void assert_opens(struct open_store *it, struct secret_row *row, struct buffer *blob)
 {

@@ -89,10 +89,9 @@ static enum status open_once(const struct rotation *rotation)
 static bool keep_older(struct rotation *rotation)
 {
     char name[64], now[CLOCK_TEXT_SIZE];
-    clock_text(clock_wall_ms(), now); /* 2026-01-31T12:34:56.789Z */
-    (void)snprintf(name, sizeof name, "master.key.until-%.4s%.2s%.2sT%.2s%.2s%.2s", now, now + 5,
-                   now + 8, now + 11, now + 14, now + 17);
-    return renameat(rotation->dir_fd, previous_name, rotation->dir_fd, name) == 0 ||
+    clock_text(clock_wall_ms(), now);
+    (void)snprintf(name, sizeof name, "master.key.until-%s", now);
+    return renameat2(rotation->dir_fd, previous_name, rotation->dir_fd, name, RENAME_NOREPLACE) == 0 ||
            errno == ENOENT;
 }
 

@@ -4,6 +4,7 @@ import pathlib
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -11,6 +12,9 @@ import requests
 
 import standin
 from conftest import ROOT, Account, Broker, rows_for
+
+sys.path.insert(0, str(ROOT / "tests/vault"))
+import crash  # noqa: E402
 
 
 def vault_command(broker, *words, want=0):
@@ -169,3 +173,72 @@ def test_older_database_is_refused(stand, monkeypatch):
     assert call(stand.broker, stand.token).status_code == 200
     stand.swap_while_dead(swap)  # and again: the leave was for that one number
     until(lambda: "older than the audit log" in (stand.unready() or ""))
+
+
+def attach(pid, inject):
+    """strace on the vault, with what each of these system calls is to fail with."""
+    calls = inject.split(":")[0]
+    tracer = subprocess.Popen(["strace", "-qq", "-o", "/dev/null", "-p", str(pid), "-e", f"trace={calls}", "-e", f"inject={inject}"])
+    until(lambda: "TracerPid:\t0" not in pathlib.Path(f"/proc/{pid}/status").read_text())
+    return tracer
+
+
+@pytest.mark.parametrize("inject, status", [("pwrite64:error=ENOSPC", 507), ("fdatasync,fsync:error=EIO", 503),
+                                            ("pwrite64:error=EROFS", 503)])
+def test_bad_disk_stops_changes_and_nothing_else(stand, inject, status):
+    tracer = attach(stand.broker.pid("vault"), inject)
+    try:
+        answer = stand.account.put_secret("NEW", "value")
+        assert answer.status_code == status, answer.text
+        assert call(stand.broker, stand.token).status_code == 200
+        assert stand.account.call("GET", "/v1/account/secrets")["secrets"]
+    finally:
+        tracer.terminate()
+        tracer.wait()
+    assert stand.account.put_secret("NEW", "value").status_code == 201
+    os.kill(stand.broker.pid("vault"), signal.SIGKILL)
+    assert call(stand.broker, stand.token).status_code == 200
+    assert len(stand.account.call("GET", "/v1/account/secrets")["secrets"]) == 2
+
+
+def test_lost_log_is_an_older_database(stand):
+    """What was written is still in the write-ahead log when that is deleted."""
+    def swap():
+        log = stand.database.parent / "vault.db-wal"
+        assert log.stat().st_size > 0
+        log.unlink()
+
+    stand.broker.stop()
+    stand.start()
+    stand.revoke()
+    stand.swap_while_dead(swap)
+    until(lambda: "older than the audit log" in (stand.unready() or ""))
+    assert call(stand.broker, stand.token).status_code == 503
+
+
+def test_unwritable_database_is_refused_at_start(stand):
+    stand.broker.stop()
+    data = stand.directory / "data"
+    build = os.environ.get("SEKS_BUILD") or ROOT / "build/release"
+    before = stand.database.read_bytes()
+    result = subprocess.run(["strace", "-qq", "-o", "/dev/null", "-P", stand.database, "-e", "trace=openat", "-e",
+                             "inject=openat:error=EROFS:when=1", f"{build}/services/vault/seks-vault", "--data", data / "vault", "--keys",
+                             data / "keys", "--listen-gateway", f"ipc://{data}/ipc/v", "--audit", f"ipc://{data}/ipc/a"],
+                            capture_output=True, text=True, timeout=30)
+    assert result.returncode != 0 and "cannot be written" in result.stderr, result.stderr
+    assert stand.database.read_bytes() == before
+
+
+@pytest.fixture(scope="module")
+def crashing(tmp_path_factory):
+    stand = crash.Stand(tmp_path_factory.mktemp("crash"))
+    yield stand
+    stand.stop()
+    log = (stand.directory / "log").read_text()
+    assert "AddressSanitizer" not in log and "runtime error" not in log, log[-4000:]
+
+
+@pytest.mark.parametrize("operation", crash.OPERATIONS)
+def test_killed_at_any_point_nothing_is_lost(crashing, operation):
+    """Three points of each; tests/vault/crash.py tries all."""
+    assert crash.sweep(crashing, operation, (1, 3, 5)) == 3

@@ -95,7 +95,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def handle_any(self):
         body = self.read_body()
         record = {"method": self.command, "path": self.path, "headers": dict(self.headers.items()),
-                  "sha256": hashlib.sha256(body).hexdigest(), "size": len(body)}
+                  "sha256": hashlib.sha256(body).hexdigest(), "size": len(body), "time": time.time()}
         self.server.seen.append(record)
         self.body = body
         error = self.credential_error()

@@ -67,8 +67,16 @@ static struct audit_record record_of(const struct ask *ask, enum audit_kind kind
 static void tell_denied(const struct ask *ask)
 {
     struct audit_record record = record_of(ask, AUDIT_DENIED);
-    record.decision = VIEW("deny");
     record.reason = view_text(ask->denied_because);
+    denials_tell(ask->vault->denials, &record, 1);
+}
+
+/* What was written down before it was done, and then could not be. */
+static void tell_failed(const struct ask *ask, enum status status)
+{
+    struct audit_record record = record_of(ask, AUDIT_ACCOUNT);
+    record.decision = VIEW("fail");
+    record.reason = view_text(status_text(status));
     audit_tell(ask->vault->audit, &record);
 }
 
@@ -117,6 +125,7 @@ static void step_apply(struct ask *ask)
         status = changes ? store_end(ask->vault->store, status) : status;
         if (changes && status != STATUS_OK) {
             keys_forget(ask->vault->keys); /* a key made in it is gone */
+            tell_failed(ask, status);
         }
         if (changes && status == STATUS_OK) {
             epoch_changed(ask->vault);

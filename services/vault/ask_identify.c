@@ -57,7 +57,8 @@ static enum status csrf_right(struct ask *ask)
     }
     enum status status = session_csrf(ask->vault, ask->in.credential, csrf);
     if (status == STATUS_OK && !secret_equal(view_text(csrf), ask->in.csrf)) {
-        return ask_refuse(ask, STATUS_DENIED, "the header X-CSRF-Token is missing or wrong");
+        return ask_refuse(ask, ask_deny(ask, STATUS_DENIED, "wrong CSRF token"),
+                          "the header X-CSRF-Token is missing or wrong");
     }
     return status;
 }
@@ -70,14 +71,13 @@ static enum status by_session(struct ask *ask, struct view hash)
     if (status != STATUS_OK) {
         return unknown(ask, status, "unknown session");
     }
+    memcpy(ask->tenant, session.account, sizeof ask->tenant);
     if (now_ms > session.created_ms + SESSION_LIFE_MS ||
         now_ms > session.last_ms + SESSION_IDLE_MS) {
-        memcpy(ask->tenant, session.account, sizeof ask->tenant);
         return ask_deny(ask, STATUS_UNAUTHENTICATED, "expired session");
     }
     status = csrf_right(ask);
     if (status == STATUS_OK) {
-        memcpy(ask->tenant, session.account, sizeof ask->tenant);
         memcpy(ask->session_hash, session.hash, sizeof ask->session_hash);
         ask->by_session = true;
         touch(ask->vault->touches, TOUCH_SESSION, hash, now_ms);

@@ -67,8 +67,10 @@ static void take_out(struct audit_link *link, struct wait *wait)
 /* The log could not be written for a while: that is a record too, once it can. */
 static void end_gap(struct audit_link *link)
 {
-    char text[96];
+    char text[96], id[ID_SIZE_MAX + 1];
     struct audit_record record = audit_blank(AUDIT_SYSTEM, "audit.gap", VIEW(""));
+    id_new("gap", id); /* so that one sent again is known */
+    record.request = view_text(id);
     (void)snprintf(text, sizeof text, "the log could not be written: %llu requests refused",
                    (unsigned long long)link->gap_refused);
     record.reason = view_text(text);

@@ -460,7 +460,7 @@ void take_authorize(struct vault *vault, struct channel_peer *peer, struct view 
     } else {
         if (decision.reason) {
             struct audit_record denied = record_of(&decision, AUDIT_DENIED);
-            audit_tell(vault->audit, &denied);
+            denials_tell(vault->denials, &denied, 1);
         }
         answer_refusal(vault, peer, decision.in.call, status, decision.detail);
     }

@@ -105,7 +105,9 @@ static enum status signup_open(struct ask *ask)
             return status;
         }
     }
-    return any ? ask_refuse(ask, STATUS_DENIED, "this broker takes no new accounts") : STATUS_OK;
+    return any ? ask_refuse(ask, ask_deny(ask, STATUS_DENIED, "signing up is closed"),
+                            "this broker takes no new accounts")
+               : STATUS_OK;
 }
 
 static enum status email_free(struct ask *ask)

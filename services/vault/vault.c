@@ -108,6 +108,7 @@ static enum status open_sockets(struct vault *vault)
     }
     if (status == STATUS_OK) {
         audit_link_mark(vault->audit, vault->mark);
+        status = denials_new(vault->loop, vault->audit, &vault->denials);
     }
     if (status == STATUS_OK) {
         status = channel_listen(vault->loop, vault->options.listen, "gateway", &events, vault,
@@ -146,6 +147,7 @@ void vault_close(struct vault *vault)
     epoch_close(vault);
     door_forget(vault, NULL);
     hasher_free(&vault->hasher);
+    denials_free(&vault->denials);
     audit_link_free(&vault->audit);
     audit_mark_free(&vault->mark);
     while (vault->pending) {
@@ -257,6 +259,8 @@ void vault_metrics(const struct vault *vault, struct buffer *text)
         {"seks_vault_refused_frames_total", "counter", channel_refused()},
         {"seks_vault_pending", "gauge", vault->pending_count},
         {"seks_vault_audit_waiting", "gauge", vault->audit ? audit_waiting(vault->audit) : 0},
+        {"seks_vault_denials_counted_total", "counter",
+         vault->denials ? denials_counted(vault->denials) : 0},
         {"seks_vault_audit_rewound_total", "counter",
          vault->mark ? audit_mark_rewound(vault->mark) : 0},
         {"seks_vault_audit_lost_total", "counter", vault->audit ? audit_lost(vault->audit) : 0},

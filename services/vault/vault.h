@@ -9,6 +9,7 @@
  * credentials.c  tokens, sessions, sealed input: from what was sent to a row
  * hasher.c       the one helper thread, for passwords
  * audit_link.c   records on their way to the audit daemon, and their acknowledgements
+ * denials.c      refusals on that way: written, or counted when there are too many
  * audit_mark.c   how far the audit log went, so that a shorter one is noticed
  * touch.c        last-used times, written in batches
  * master.c       where the master key comes from
@@ -38,6 +39,7 @@
 struct hasher;
 struct audit_link;
 struct audit_mark;
+struct denials;
 struct touches;
 struct keys;
 struct backup_job;
@@ -90,6 +92,7 @@ struct vault {
     struct hasher *hasher;
     struct audit_link *audit;
     struct audit_mark *mark;
+    struct denials *denials;
     struct touches *touches;
     struct channel *gateways;
     struct channel *control;     /* NULL: none could be had */
@@ -227,6 +230,15 @@ void audit_take_record(struct audit_link *link, struct view record);
 
 /* From now on checkpoints that audit tells of are given to MARK; borrowed. */
 void audit_link_mark(struct audit_link *link, struct audit_mark *mark);
+
+/* ---- denials.c ---- */
+
+MUST_USE enum status denials_new(struct loop *loop, struct audit_link *audit,
+                                 struct denials **ret_denials);
+void denials_free(struct denials **denials); /* tells what is counted */
+/* Writes or counts that RECORD happened TIMES times; sets its kind and decision. */
+void denials_tell(struct denials *denials, struct audit_record *record, uint64_t times);
+uint64_t denials_counted(const struct denials *denials);
 
 /* ---- audit_mark.c ---- */
 

@@ -3,6 +3,7 @@
  * reads.c      every byte before libmicrohttpd has it: vet.c and vet_body.c judge, refusals
  * http.c       libmicrohttpd in the loop: connections, hang-ups, the first look at a request
  * pace.c       connections that are too slow, or too many
+ * client.h     who sent a request, behind proxies too
  * target.c     the raw request target: what is refused, what provider and path it names
  * credential.c the fake token, wherever an SDK puts it, and what must not be forwarded
  * exchange.c   one passthrough call: grant, upstream call, answer

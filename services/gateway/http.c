@@ -5,8 +5,7 @@
  * watched for a hang-up in an epoll set of our own. */
 #include "services/gateway/gateway.h"
 
-#include <arpa/inet.h>
-#include <netdb.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +16,7 @@
 #include "common/admin.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "services/gateway/client.h"
 #include "services/gateway/entry.h"
 #include "services/gateway/pace.h"
 #include "services/gateway/reads.h"
@@ -128,7 +128,7 @@ static enum MHD_Result on_address(void *arg, const struct sockaddr *address, soc
 {
     (void)arg;
     (void)size;
-    return pace_admits(address) ? MHD_YES : MHD_NO;
+    return client_is_trusted(address) || pace_admits(address) ? MHD_YES : MHD_NO;
 }
 
 static void connection_open(struct MHD_Connection *mhd, void **context)
@@ -314,14 +314,27 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **state,
     http.visits--;
 }
 
+/* A header may come in several lines, which are one list (RFC 9110 section 5.3). */
+static enum MHD_Result join_forwarded(void *arg, enum MHD_ValueKind kind, const char *name,
+                                      const char *value)
+{
+    struct buffer *forwarded = arg;
+    (void)kind;
+    if (strcasecmp(name, client_header()) == 0) {
+        buffer_append_text(forwarded, forwarded->size ? "," : "");
+        buffer_append_text(forwarded, value ? value : "");
+    }
+    return MHD_YES;
+}
+
 static void find_client(struct visit *visit)
 {
+    CLEANUP(buffer_free) struct buffer forwarded = BUFFER_EMPTY;
     const struct sockaddr *address = address_of(visit->connection);
-    if (!address ||
-        getnameinfo(address, sizeof(struct sockaddr_in6), visit->client,
-                    sizeof visit->client, NULL, 0, NI_NUMERICHOST) != 0) {
-        memcpy(visit->client, "unknown", sizeof "unknown");
+    if (client_is_trusted(address)) {
+        MHD_get_connection_values(visit->connection, MHD_HEADER_KIND, join_forwarded, &forwarded);
     }
+    client_find(address, buffer_view(&forwarded), visit->client);
 }
 
 /* libmicrohttpd closes a connection that is answered before it took the request as a whole, which

@@ -3,11 +3,14 @@
 
 #include <stdio.h>
 
+#include "services/gateway/client.h"
+
 #include "common/daemon.h"
 #include "common/log.h"
 
 static struct option_list proxies;
 static struct providers *providers;
+static const char *trusted_proxies = "", *forwarded_header = "x-forwarded-for";
 
 struct config config = {.listen = "127.0.0.1:8787",
                         .proxies = &proxies,
@@ -36,6 +39,10 @@ static const struct option options[] = {
      "MS over which that is measured (20000)", false},
     {"connections-per-address", OPTION_NUMBER, &config.connections_per_address,
      "N connections of one client address, 0 for any number (512)", false},
+    {"trusted-proxies", OPTION_TEXT, &trusted_proxies,
+     "NETWORKS whose forwarding header is believed: 10.0.0.0/8,2001:db8::1 (none)", false},
+    {"forwarded-header", OPTION_TEXT, &forwarded_header,
+     "NAME of that header: x-forwarded-for or forwarded (x-forwarded-for)", false},
     {NULL, OPTION_TEXT, NULL, NULL, false},
 };
 
@@ -57,7 +64,10 @@ static void default_public_url(void)
 static enum status gateway_open(struct loop *loop)
 {
     const char *why = "";
-    enum status status = api_open(config.key_dir); /* before the first use of jansson */
+    enum status status = client_trust(trusted_proxies, forwarded_header);
+    if (status == STATUS_OK) {
+        status = api_open(config.key_dir); /* before the first use of jansson */
+    }
     if (status == STATUS_OK) {
         status = providers_load(config.providers_file, &providers, &why);
     }

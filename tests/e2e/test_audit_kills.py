@@ -47,13 +47,13 @@ class Load:
         while True:
             try:
                 return session.get(url, timeout=30).status_code
-            except requests.ConnectionError as error:
+            except requests.RequestException as error:
                 if "NewConnectionError" not in repr(error):
                     return None  # the gateway was lost in the middle
                 time.sleep(0.05)  # it is away: nothing was asked
 
     def wait_for(self, count):
-        while len(self.answers) < min(count, REQUESTS):
+        while len(self.answers) < min(count, REQUESTS) and any(t.is_alive() for t in self.threads):
             time.sleep(0.01)
 
 
@@ -109,9 +109,13 @@ def test_one_intent_and_one_outcome(tmp_path, providers, certificates, monkeypat
     broker = new_broker(tmp_path, providers, certificates)
     directory, begin = tmp_path / "data/audit", len(providers["openai"].seen)
     load = Load(broker)
-    killed = kill_now_and_then(broker, load, random.Random(SEED))
-    for thread in load.threads:
-        thread.join()
+    try:
+        killed = kill_now_and_then(broker, load, random.Random(SEED))
+        for thread in load.threads:
+            thread.join()
+    except BaseException:
+        broker.process.terminate()
+        raise
 
     def settled():
         kinds = collections.Counter(r["kind"] for r in records_of(directory))

@@ -11,7 +11,8 @@ enum { PATH_BYTES = 1024, LIMIT_DEFAULT = 50, TAIL_DEFAULT = 10, PAGE = 1000 };
 /* What --agent and the others ask for, as a query that still takes "&limit=...". */
 static int build_query(struct broker *broker, const struct args *args, char *ret, size_t size)
 {
-    static const enum opt filters[] = {OPT_PROVIDER, OPT_ACTION};
+    static const enum opt filters[] = {OPT_PROVIDER, OPT_ACTION, OPT_KIND,  OPT_STATUS,
+                                       OPT_TOKEN,    OPT_REQUEST, OPT_SINCE, OPT_UNTIL};
     json_t *agent = NULL;
     struct buffer query = BUFFER_EMPTY;
     int status = SEKS_OK;
@@ -64,7 +65,7 @@ static void print_field(const json_t *record, const char *name, int width)
     printf("%*s", size < (size_t)width ? (int)((size_t)width - size) + 1 : 1, "");
 }
 
-static void print_record(const json_t *record)
+void print_record(const json_t *record)
 {
     static const struct {
         const char *name;
@@ -186,10 +187,13 @@ int command_audit_follow(const struct args *args)
     struct tail tail = {.query = query};
     long limit = 0;
     int status = number(args, OPT_LIMIT, 1, PAGE, TAIL_DEFAULT, &limit);
+    if (status == SEKS_OK && args->words == 1) {
+        return audit_tail_dir(args, limit);
+    }
     status = status == SEKS_OK ? broker_open(args, NEED_KEY, &tail.broker) : status;
     status = status == SEKS_OK ? build_query(tail.broker, args, query, sizeof query) : status;
     status = status == SEKS_OK ? print_newer(&tail, limit) : status;
-    while (status == SEKS_OK) {
+    while (status == SEKS_OK && !args->option[OPT_ONCE]) {
         (void)nanosleep(&pause, NULL); /* a signal that does not end us just shortens it */
         status = print_newer(&tail, tail.seen ? PAGE / 10 : limit);
     }

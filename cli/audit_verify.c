@@ -11,7 +11,7 @@
 #include "common/clock.h"
 #include "common/keyfile.h"
 
-enum { EXIT_OK = 0, EXIT_TAMPERED = 1, EXIT_USAGE = 2, EXIT_UNREADABLE = 3 };
+enum { EXIT_OK = 0, EXIT_TAMPERED = 1, EXIT_USAGE = 2, EXIT_UNREADABLE = 3, WALKS_MAX = 4 };
 
 struct verify {
     const char *dir, *key;
@@ -62,61 +62,54 @@ static enum status read_key(const char *path, uint8_t *ret_key)
                                CRYPTO_KEY_BYTES, ret_key);
 }
 
-static int tell(const struct log_report *report, uint64_t bytes, uint64_t took_ms)
+/* The verdict is the last line that goes to OUT. */
+static int tell(const struct log_report *report, uint64_t bytes, uint64_t took_ms, FILE *out)
 {
     double megabytes = (double)bytes / 1e6, seconds = (double)took_ms / 1e3;
     if (report->findings > 0) {
-        printf("TAMPERED: %s", report->verdict);
+        fprintf(out, "TAMPERED: %s", report->verdict);
         if (report->findings > 1) {
-            printf(" (and %llu more)", (unsigned long long)report->findings - 1);
+            fprintf(out, " (and %llu more)", (unsigned long long)report->findings - 1);
         }
-        printf("\n");
+        fprintf(out, "\n");
         return EXIT_TAMPERED;
     }
-    printf("OK: %llu records", (unsigned long long)report->records);
+    fprintf(out, "OK: %llu records", (unsigned long long)report->records);
     if (report->records > 0) {
-        printf(", %llu to %llu, signed up to %llu", (unsigned long long)report->first,
-               (unsigned long long)report->last, (unsigned long long)report->signed_up_to);
+        fprintf(out, ", %llu to %llu, signed up to %llu", (unsigned long long)report->first,
+                (unsigned long long)report->last, (unsigned long long)report->signed_up_to);
     }
     if (report->torn_bytes > 0) {
-        printf("; a crash left %llu torn bytes behind record %llu",
-               (unsigned long long)report->torn_bytes, (unsigned long long)report->last);
+        fprintf(out, "; a crash left %llu torn bytes behind record %llu",
+                (unsigned long long)report->torn_bytes, (unsigned long long)report->last);
     }
-    printf("; %llu checkpoints, %.1f MB in %.2f s\n", (unsigned long long)report->checkpoints,
-           megabytes, seconds);
+    fprintf(out, "; %llu checkpoints, %.1f MB in %.2f s\n", (unsigned long long)report->checkpoints,
+            megabytes, seconds);
     return EXIT_OK;
 }
 
-static int check(const struct log_files *files, struct log_notes *notes)
+/* Findings to standard error; the verdict, when there is one, to standard output. */
+static void print_said(const char *said, int status)
 {
+    size_t size = strlen(said), begin = size;
+    bool verdict = status == EXIT_OK || status == EXIT_TAMPERED;
+    while (verdict && begin > 0 && (begin == size || said[begin - 1] != '\n')) {
+        begin--;
+    }
+    (void)fwrite(said, 1, begin, stderr);
+    (void)fwrite(said + begin, 1, size - begin, stdout);
+}
+
+/* One walk over FILES; findings go to OUT. */
+static int check(const struct verify *what, const uint8_t *key, const struct log_files *files,
+                 FILE *out)
+{
+    CLEANUP(log_notes_free) struct log_notes *notes = NULL;
     CLEANUP(log_stream_free) struct log_stream *stream = NULL;
     struct log_report report;
     uint64_t began_ms = clock_mono_ms();
-    if (log_stream_new(files, &stream) != STATUS_OK) {
-        fprintf(stderr, "seks: no memory\n");
-        return EXIT_UNREADABLE;
-    }
-    log_check(stream, notes, stderr, &report);
-    if (log_stream_failed(stream)) {
-        printf("UNREADABLE\n");
-        return EXIT_UNREADABLE;
-    }
-    return tell(&report, log_stream_bytes(stream), clock_mono_ms() - began_ms);
-}
-
-static int verify(const struct verify *what)
-{
-    CLEANUP(log_files_close) struct log_files files = {NULL, 0, -1};
-    CLEANUP(log_notes_free) struct log_notes *notes = NULL;
-    uint8_t key[CRYPTO_KEY_BYTES];
-    if (read_key(what->key, key) != STATUS_OK ||
-        log_files_open(what->dir, &files) != STATUS_OK) {
-        printf("UNREADABLE\n");
-        return EXIT_UNREADABLE;
-    }
-    if (log_notes_new(&files, key, &notes) != STATUS_OK) {
-        fprintf(stderr, "seks: cannot read the checkpoints in %s\n", what->dir);
-        printf("UNREADABLE\n");
+    if (log_notes_new(files, key, &notes) != STATUS_OK) {
+        fprintf(out, "seks: cannot read the checkpoints in %s\n", what->dir);
         return EXIT_UNREADABLE;
     }
     for (size_t i = 0; i < what->head_count; i++) {
@@ -124,7 +117,58 @@ static int verify(const struct verify *what)
             return EXIT_USAGE;
         }
     }
-    return check(&files, notes);
+    if (log_stream_new(files, &stream) != STATUS_OK) {
+        fprintf(out, "seks: no memory\n");
+        return EXIT_UNREADABLE;
+    }
+    log_check(stream, notes, out, &report);
+    if (log_stream_failed(stream)) {
+        return EXIT_UNREADABLE;
+    }
+    return tell(&report, log_stream_bytes(stream), clock_mono_ms() - began_ms, out);
+}
+
+/* Whether the directory has other files now: the daemon ended one, or removed some. */
+static bool has_changed(const char *dir, const struct log_files *files)
+{
+    CLEANUP(log_files_close) struct log_files now = {NULL, 0, -1};
+    if (log_files_open(dir, &now) != STATUS_OK || now.count != files->count) {
+        return true;
+    }
+    bool changed = false;
+    for (size_t i = 0; i < now.count && !changed; i++) {
+        changed = strcmp(now.names[i], files->names[i]) != 0;
+    }
+    return changed;
+}
+
+/* What was found in a walk during which files were renamed says nothing: it is made again. */
+static int verify(const struct verify *what)
+{
+    uint8_t key[CRYPTO_KEY_BYTES];
+    int status = EXIT_UNREADABLE;
+    bool again = read_key(what->key, key) == STATUS_OK;
+    for (int i = 0; i < WALKS_MAX && again; i++) {
+        CLEANUP(log_files_close) struct log_files files = {NULL, 0, -1};
+        char *said = NULL;
+        size_t size = 0;
+        if (log_files_open(what->dir, &files) != STATUS_OK) {
+            status = EXIT_UNREADABLE;
+            break;
+        }
+        FILE *out = open_memstream(&said, &size);
+        status = out ? check(what, key, &files, out) : EXIT_UNREADABLE;
+        again = (status == EXIT_TAMPERED || status == EXIT_UNREADABLE) && i + 1 < WALKS_MAX &&
+                has_changed(what->dir, &files);
+        if (out && fclose(out) == 0 && !again) {
+            print_said(said, status);
+        }
+        free(said);
+    }
+    if (status == EXIT_UNREADABLE) {
+        printf("UNREADABLE\n");
+    }
+    return status;
 }
 
 int command_audit(int argc, char **argv)

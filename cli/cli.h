@@ -34,6 +34,7 @@ enum opt {
     OPT_SERVER, OPT_CA_FILE, OPT_JSON, OPT_HELP, OPT_EMAIL, OPT_PASSWORD_FILE, OPT_KEY_NAME,
     OPT_FILE, OPT_PROVIDER, OPT_ALL, OPT_YES, OPT_DIRECT, OPT_RENAME, OPT_EXPIRES, OPT_SECRET,
     OPT_FORMAT, OPT_ONLY, OPT_TTL, OPT_KEEP, OPT_AGENT, OPT_ACTION, OPT_LIMIT, OPT_BEFORE,
+    OPT_KIND, OPT_STATUS, OPT_TOKEN, OPT_REQUEST, OPT_SINCE, OPT_UNTIL, OPT_ONCE,
     OPT_COUNT
 };
 
@@ -242,6 +243,12 @@ bool environment_write(struct buffer *out, const char *format, const json_t *var
  * names), with tokens from the cache, or new ones.  The caller drops RET, also after a failure. */
 MUST_USE int tokens_find(struct broker *broker, const struct args *args, const json_t *agent,
                          json_t *providers, json_t **ret);
+
+/* ---- activity.c, audit_tail.c: records of the audit log ---- */
+
+void print_record(const json_t *record); /* as one line to read */
+/* `audit tail DIR`: the LIMIT newest records of the log in the directory, then those that come. */
+MUST_USE int audit_tail_dir(const struct args *args, long limit);
 
 /* ---- the commands ---- */
 

@@ -34,10 +34,18 @@ const struct option_row option_rows[OPT_COUNT] = {
     [OPT_ACTION] = {"action", "ACTION", "of this action alone", NULL},
     [OPT_LIMIT] = {"limit", "COUNT", "how many records, 1 to 1000; 50 unless given", NULL},
     [OPT_BEFORE] = {"before", "SEQ", "older than this record", NULL},
+    [OPT_KIND] = {"kind", "KIND", "of this kind alone", "intent outcome denied account system"},
+    [OPT_STATUS] = {"status", "STATUS", "that ended with this HTTP status, or class: 404, 4xx", NULL},
+    [OPT_TOKEN] = {"token", "ID", "of this token alone", NULL},
+    [OPT_REQUEST] = {"request", "ID", "of this request alone: an answer's Seks-Request-Id", NULL},
+    [OPT_SINCE] = {"since", "TIME", "from this time on: 2026-01-31T12:00:00Z, or a day (UTC)", NULL},
+    [OPT_UNTIL] = {"until", "TIME", "before this time", NULL},
+    [OPT_ONCE] = {"once", NULL, "do not wait for those that come", NULL},
 };
 
 #define LOGIN (COMMON | BIT(EMAIL) | BIT(PASSWORD_FILE) | BIT(KEY_NAME))
-#define AUDIT (COMMON | BIT(AGENT) | BIT(PROVIDER) | BIT(ACTION) | BIT(LIMIT))
+#define AUDIT (COMMON | BIT(AGENT) | BIT(PROVIDER) | BIT(ACTION) | BIT(LIMIT) | BIT(KIND) | BIT(STATUS) | \
+               BIT(TOKEN) | BIT(REQUEST) | BIT(SINCE) | BIT(UNTIL))
 #define ENV (COMMON | BIT(ONLY) | BIT(TTL))
 
 const struct command commands[] = {
@@ -79,7 +87,8 @@ const struct command commands[] = {
      "run a command with fake tokens in place of the real keys"},
     {"audit", "list", "", 0, 0, AUDIT | BIT(BEFORE), command_audit_list, NULL,
      "the account's records, newest first"},
-    {"audit", "tail", "", 0, 0, AUDIT, command_audit_follow, NULL, "the newest records, and those that come"},
+    {"audit", "tail", "[DIR]", 0, 1, AUDIT | BIT(ONCE), command_audit_follow, NULL,
+     "the newest records, and those that come; of all accounts from the log in DIR"},
     {"audit", "verify", "DIR --key FILE", 0, 0, 0, NULL, command_audit, "check the audit log in DIR"},
     {"providers", NULL, "[NAME]", 0, 1, COMMON, command_providers, NULL,
      "the providers that the broker knows, and their variables"},

@@ -98,7 +98,8 @@ class Broker:
             if line.startswith("SEKS Broker is ready at "):
                 self.ready = True
                 break
-        threading.Thread(target=self.process.stdout.read, daemon=True).start()
+        self.output = []  # what it says once it is ready
+        threading.Thread(target=lambda: self.output.extend(self.process.stdout), daemon=True).start()
         assert self.ready, self.log()
 
     def log(self):

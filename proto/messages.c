@@ -11,6 +11,7 @@ PROTO_DEFINE(vault_grant, VAULT_GRANT);
 PROTO_DEFINE(vault_ask, VAULT_ASK);
 PROTO_DEFINE(vault_answer, VAULT_ANSWER);
 PROTO_DEFINE(vault_state, VAULT_STATE);
+PROTO_DEFINE(vault_refused, VAULT_REFUSED);
 
 PROTO_DEFINE(proxy_call, PROXY_CALL);
 PROTO_DEFINE(proxy_head, PROXY_HEAD);
@@ -34,6 +35,7 @@ PROTO_DEFINE(control_answer, CONTROL_ANSWER);
 
 const struct schema *const proto_schemas[] = {
     &vault_authorize_schema, &vault_grant_schema, &vault_ask_schema,   &vault_answer_schema,
+    &vault_refused_schema,
     &proxy_call_schema,      &proxy_head_schema,  &proxy_body_schema,  &proxy_data_schema,
     &proxy_credit_schema,    &proxy_end_schema,   &proxy_cancel_schema, &proxy_want_schema,
     &proxy_leaving_schema,

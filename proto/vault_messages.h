@@ -13,6 +13,7 @@ enum vault_message {
     VAULT_GRANT = 3,
     VAULT_ASK = 4,
     VAULT_ANSWER = 5,
+    VAULT_REFUSED = 6,
     VAULT_STATE = 7,
 };
 
@@ -143,5 +144,14 @@ PROTO_DECLARE(vault_answer);
  * does. */
 #define FIELDS_vault_state(F, L, M) F(M, text, TEXT, STATE_MAX)
 PROTO_DECLARE(vault_state);
+
+/* COUNT requests of CLIENT that the gateway refused by itself, for REASON; REQUEST is one of them.
+ * Has no reply. */
+#define FIELDS_vault_refused(F, L, M) \
+    F(M, request, TEXT, ID_SIZE_MAX)  \
+    F(M, client, TEXT, CLIENT_MAX)    \
+    F(M, reason, TEXT, 64)            \
+    F(M, count, UINT, UINT32_MAX)
+PROTO_DECLARE(vault_refused);
 
 #endif

@@ -13,6 +13,7 @@
 #include "common/keyfile.h"
 #include "services/gateway/catalog.h"
 #include "services/gateway/collect.h"
+#include "services/gateway/refusals.h"
 
 struct route {
     const char *method, *path; /* {id}, {token}, {name} take one segment */
@@ -299,6 +300,7 @@ static enum MHD_Result ask(struct api_call *call)
         message.box = view_of(call->reply_public, sizeof call->reply_public);
     }
     if (message.credential.size > TOKEN_SIZE_MAX || message.csrf.size > 64) {
+        refusals_count(visit, "no well-formed token");
         return refuse(call, STATUS_UNAUTHENTICATED, "");
     }
     call->asked = true;
@@ -349,6 +351,7 @@ static enum MHD_Result start_proxy(struct api_call *call)
     struct collect *collect = NULL;
     struct view credential = credential_of(call->visit);
     if (!token_check(credential, NULL) || !view_copy(credential, token, sizeof token)) {
+        refusals_count(call->visit, "no well-formed token");
         return refuse(call, STATUS_UNAUTHENTICATED, "");
     }
     enum status status = collect_read(buffer_view(&call->body), &collect, why, sizeof why);

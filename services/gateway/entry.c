@@ -14,6 +14,7 @@
 
 #include "common/log.h"
 #include "services/gateway/page.h"
+#include "services/gateway/refusals.h"
 
 enum { HEADERS_BYTES_MAX = 32768, TLS_FILE_MAX = 1 << 20 };
 
@@ -150,6 +151,10 @@ static enum MHD_Result begin_passthrough(struct visit *visit)
         return answer_error(visit, 404, VIEW("there is no such provider"), false);
     }
     enum status status = credential_find(visit, rest, &target, token, &aws4);
+    if (status != STATUS_OK) {
+        refusals_count(visit, status == STATUS_INVALID ? "two different tokens"
+                                                       : "no well-formed token");
+    }
     if (status == STATUS_INVALID) {
         return answer_error(visit, 400, VIEW("the request carries two different tokens"), aws4);
     }

@@ -6,6 +6,7 @@
  * client.h     who sent a request, behind proxies too
  * target.c     the raw request target: what is refused, what provider and path it names
  * credential.c the fake token, wherever an SDK puts it, and what must not be forwarded
+ * refusals.h   requests without a well-formed token, counted for the audit log
  * exchange.c   one passthrough call: grant, upstream call, answer
  * exchange_judged.c  the headers that have a part in whether a call is denied
  * api.c        the /v1 calls: routes, JSON in, the vault's JSON out
@@ -99,6 +100,8 @@ enum { VAULT_WAIT_MS = 5000 };
 uint64_t vault_authorize_send(struct vault_authorize *message, grant_fn *fn, void *arg);
 uint64_t vault_ask_send(struct vault_ask *message, answer_fn *fn, void *arg);
 void vault_forget(uint64_t id);
+/* What has no answer; STATUS_UNAVAILABLE while the vault is away. */
+MUST_USE enum status vault_tell(const struct schema *schema, const void *message);
 
 /* ---- proxies.c ---- */
 

@@ -128,6 +128,15 @@ uint64_t vault_ask_send(struct vault_ask *message, answer_fn *fn, void *arg)
     return question_ask(question, &vault_ask_schema, message);
 }
 
+enum status vault_tell(const struct schema *schema, const void *message)
+{
+    CLEANUP(buffer_free) struct buffer record = BUFFER_EMPTY;
+    enum status status = proto_encode(schema, message, &record);
+    return status == STATUS_OK
+               ? channel_send(channel_server(links.vault), buffer_view(&record))
+               : status;
+}
+
 void vault_forget(uint64_t id)
 {
     struct question *question = slots_find(&links.questions, id);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "services/gateway/client.h"
+#include "services/gateway/refusals.h"
 
 #include "common/daemon.h"
 #include "common/log.h"
@@ -85,12 +86,16 @@ static enum status gateway_open(struct loop *loop)
     if (status == STATUS_OK) {
         status = http_open(loop);
     }
-    return status == STATUS_OK ? links_open(loop) : status;
+    if (status == STATUS_OK) {
+        status = links_open(loop);
+    }
+    return status == STATUS_OK ? refusals_open(loop) : status;
 }
 
 static void gateway_close(void)
 {
     http_close();
+    refusals_close();
     links_close();
     providers_free(&providers);
 }

@@ -120,6 +120,20 @@ void denials_tell(struct denials *denials, struct audit_record *record, uint64_t
     denials->counted += times;
 }
 
+void take_refused(struct vault *vault, struct channel_peer *peer, struct view record)
+{
+    struct vault_refused in;
+    (void)peer;
+    if (proto_decode(&vault_refused_schema, record, &in) != STATUS_OK) {
+        vault_refuse_record(vault, "that is malformed");
+        return;
+    }
+    struct audit_record denied = audit_blank(AUDIT_DENIED, "call", in.request);
+    denied.client = in.client;
+    denied.reason = in.reason;
+    denials_tell(vault->denials, &denied, in.count);
+}
+
 static void tell_sum(struct denials *denials, const struct kind *kind)
 {
     char reason[REASON_MAX + 1], id[ID_SIZE_MAX + 1];

@@ -207,6 +207,7 @@ void vault_take_record(struct vault *vault, struct channel_peer *peer, struct vi
     } door[] = {
         {VAULT_AUTHORIZE, take_authorize},
         {VAULT_ASK, take_ask},
+        {VAULT_REFUSED, take_refused},
     };
     unsigned message = proto_id(record);
     if (vault->draining || !door_admits(vault, peer, record)) {

@@ -236,6 +236,8 @@ void audit_link_mark(struct audit_link *link, struct audit_mark *mark);
 MUST_USE enum status denials_new(struct loop *loop, struct audit_link *audit,
                                  struct denials **ret_denials);
 void denials_free(struct denials **denials); /* tells what is counted */
+/* VAULT_REFUSED: what a gateway refused by itself. */
+void take_refused(struct vault *vault, struct channel_peer *peer, struct view record);
 /* Writes or counts that RECORD happened TIMES times; sets its kind and decision. */
 void denials_tell(struct denials *denials, struct audit_record *record, uint64_t times);
 uint64_t denials_counted(const struct denials *denials);

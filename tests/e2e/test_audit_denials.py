@@ -32,6 +32,8 @@ def log(tmp_path_factory, providers, certificates):
     for _ in range(120):
         answer = requests.get(f"{broker.url}/api/openai/x", headers={"Authorization": f"Bearer {token_of_nobody()}"})
         assert answer.status_code == 401
+    for token in ["seks_openai_" + 49 * "x"] * 20 + ["sk-something-else"] * 20:
+        assert requests.get(f"{broker.url}/api/openai/x", headers={"Authorization": f"Bearer {token}"}).status_code == 401
     dead = account.token(account.agent("dead")["agent"]["id"], "openai")
     account.call("DELETE", f"/v1/account/agents/{dead['token']['agent']}/tokens/{dead['token']['id']}")
     for _ in range(30):
@@ -62,6 +64,14 @@ def test_a_flood_is_counted(log):
     assert [r["reason"] for r in records] == ["unknown token"] * 10 + ["unknown token: 110 more"]
     assert all(r["tenant"] is None and r["client"] == "127.0.0.1" and r["decision"] == "deny" for r in records)
     assert records[-1]["duration_ms"] is not None and records[-1]["path"] is None
+
+
+def test_what_the_gateway_refuses_is_counted_too(log):
+    records = denied(log, "no well-formed token")
+    first = [r for r in records if r["reason"] == "no well-formed token"]
+    assert 1 <= len(first) <= 10 and all(r["request"].startswith("req_") and r["client"] == "127.0.0.1" for r in first)
+    more = [r for r in records if r not in first]
+    assert len(more) == 1 and more[0]["reason"] == f"no well-formed token: {40 - len(first)} more"
 
 
 def test_what_is_an_accounts_is_counted_by_itself(log):

@@ -185,6 +185,9 @@ MUST_USE enum status checkpoints_next_file(struct checkpoints *checkpoints); /* 
 /* The statement that all up to HEAD was removed. */
 MUST_USE enum status checkpoints_removed(struct checkpoints *checkpoints, const struct head *head,
                                          struct buffer *ret_note);
+/* Whether the newest checkpoint of the file that begins with FIRST is good and of HEAD. */
+bool checkpoints_vouch(const struct checkpoints *checkpoints, uint64_t first,
+                       const struct head *head);
 const struct checkpoint *checkpoints_last(const struct checkpoints *checkpoints);
 struct view checkpoints_note(const struct checkpoints *checkpoints); /* empty before the first */
 
@@ -205,8 +208,8 @@ struct recovered {
 MUST_USE enum status recover_tail(int dir_fd, int fd, const struct head *before,
                                   uint64_t signed_seq, struct recovered *ret);
 
-/* The last whole line of FD; head_of_nothing when there is none. */
-MUST_USE enum status recover_head(int fd, struct head *ret_head);
+/* The last whole line of FD, and its time; head_of_nothing and 0 when there is none. */
+MUST_USE enum status recover_head(int fd, struct head *ret_head, uint64_t *ret_wall_ms);
 
 /* Calls FN for each whole line of the last REBUILD_BYTES_MAX of FD's first SIZE bytes. */
 typedef void line_fn(void *arg, const struct line *line);
@@ -241,9 +244,9 @@ MUST_USE enum status ledger_note(struct ledger *ledger, const char *action, cons
 
 /* ---- retain.c ---- */
 
-/* Removes the oldest files: those whose last record is older than KEEP_MS, and more while all have
- * more than KEEP_BYTES (0: no limit); returns how many.  Never the last that is done, nor one with a
- * call that runs. */
+/* Removes the oldest files: those whose last record is older than KEEP_MS, which a signature has to
+ * confirm, and more while all have more than KEEP_BYTES (0: no limit); returns how many.  Never the
+ * last that is done, nor one with a call that runs. */
 size_t ledger_retain(struct ledger *ledger, uint64_t keep_ms, uint64_t keep_bytes);
 
 /* ---- ledger.c, again ---- */

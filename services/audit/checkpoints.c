@@ -204,6 +204,25 @@ enum status checkpoints_removed(struct checkpoints *checkpoints, const struct he
                            ret_note);
 }
 
+bool checkpoints_vouch(const struct checkpoints *checkpoints, uint64_t first,
+                       const struct head *head)
+{
+    struct checkpoints other = {.dir_fd = checkpoints->dir_fd};
+    uint8_t hash[CRYPTO_HASH_BYTES];
+    uint64_t ignored;
+    int fd = segment_open(checkpoints->dir_fd, first, "sig");
+    if (fd < 0) {
+        return false;
+    }
+    memcpy(other.public_key, checkpoints->public_key, sizeof other.public_key);
+    bool good = read_last(&other, fd, &ignored) == STATUS_OK && other.last.size == head->seq &&
+                hex_decode(view_of(head->hash, HASH_CHARS), hash, sizeof hash) &&
+                memcmp(hash, other.last.hash, sizeof hash) == 0;
+    (void)close(fd); /* only read from */
+    buffer_free(&other.note);
+    return good;
+}
+
 const struct checkpoint *checkpoints_last(const struct checkpoints *checkpoints)
 {
     return &checkpoints->last;

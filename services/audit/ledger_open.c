@@ -128,7 +128,8 @@ static enum status head_before(struct ledger *ledger, struct head *ret_head)
         log_error("open", "cannot read the file before %s: %s", ACTIVE_LOG, strerror(errno));
         return STATUS_INTERNAL;
     }
-    enum status status = recover_head(fd, ret_head);
+    uint64_t ignored;
+    enum status status = recover_head(fd, ret_head, &ignored);
     if (status == STATUS_OK) { /* what has a record in it may be asked about again */
         struct stat info;
         status = fstat(fd, &info) == 0

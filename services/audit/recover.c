@@ -19,7 +19,7 @@
 enum { TAIL_MAX = 2 * BATCH_BYTES_MAX + 2 * LINE_SIZE_MAX };
 
 /* The end of the last whole line in TAIL (0 when there is none). */
-static size_t whole_end(struct view tail, struct head *ret_head)
+static size_t whole_end(struct view tail, struct head *ret_head, uint64_t *ret_wall_ms)
 {
     size_t size = tail.size;
     while (size > 0) {
@@ -32,6 +32,9 @@ static size_t whole_end(struct view tail, struct head *ret_head)
             ret_head->seq = line.seq;
             memcpy(ret_head->hash, line.hash.data, HASH_CHARS);
             ret_head->hash[HASH_CHARS] = '\0';
+            if (!clock_parse(line.time, ret_wall_ms)) {
+                *ret_wall_ms = 0;
+            }
             return end + 1;
         }
         size = newline ? end : 0;
@@ -114,6 +117,7 @@ static size_t find_end(struct view tail, bool is_all, const struct head *before,
                        uint64_t signed_seq, struct recovered *ret)
 {
     size_t skip = 0;
+    uint64_t ignored;
     if (!is_all) { /* the first line is cut: the chain begins with the next */
         const uint8_t *newline = memchr(tail.data, '\n', tail.size);
         skip = newline ? (size_t)(newline - tail.data) + 1 : tail.size;
@@ -124,7 +128,7 @@ static size_t find_end(struct view tail, bool is_all, const struct head *before,
     if (end < tail.size && ret->head.seq < signed_seq) {
         ret->damaged = true;
         ret->head = is_all ? *before : head_of_nothing;
-        return whole_end(tail, &ret->head);
+        return whole_end(tail, &ret->head, &ignored);
     }
     return end;
 }
@@ -156,14 +160,15 @@ enum status recover_tail(int dir_fd, int fd, const struct head *before, uint64_t
     return status;
 }
 
-enum status recover_head(int fd, struct head *ret_head)
+enum status recover_head(int fd, struct head *ret_head, uint64_t *ret_wall_ms)
 {
     CLEANUP(buffer_free) struct buffer tail = BUFFER_EMPTY;
     uint64_t size;
     enum status status = read_tail(fd, &tail, &size);
     *ret_head = head_of_nothing;
+    *ret_wall_ms = 0;
     if (status == STATUS_OK && tail.size > 0) {
-        (void)whole_end(buffer_view(&tail), ret_head);
+        (void)whole_end(buffer_view(&tail), ret_head, ret_wall_ms);
     }
     return status;
 }

@@ -16,34 +16,56 @@
 
 static const char removed_name[] = "audit.removed", new_name[] = "audit.removed.new";
 
+static enum status last_of(const struct ledger *ledger, size_t index, struct head *ret_head,
+                           uint64_t *ret_wall_ms)
+{
+    int fd = segment_open(ledger->dir_fd, ledger->segments.list[index].first, "log");
+    if (fd < 0) {
+        return STATUS_NOT_FOUND;
+    }
+    enum status status = recover_head(fd, ret_head, ret_wall_ms);
+    (void)close(fd); /* only read from */
+    return status == STATUS_OK && ret_head->seq == 0 ? STATUS_NOT_FOUND : status;
+}
+
+/* Whether the file's last record is older than KEEP_MS.  The file's own time can be set by anybody, so
+ * it is only a hint: the signed record's counts.  What it says is kept for the next time. */
+static bool is_old(struct ledger *ledger, size_t index, uint64_t keep_ms, uint64_t now_ms)
+{
+    struct segment *segment = &ledger->segments.list[index];
+    struct head head;
+    uint64_t wall_ms, times;
+    if (keep_ms == 0 || segment->last_ms + keep_ms >= now_ms) {
+        return false;
+    }
+    if (last_of(ledger, index, &head, &wall_ms) != STATUS_OK ||
+        !checkpoints_vouch(ledger->checkpoints, segment->first, &head)) {
+        if (log_due(&ledger->rotate_limit, &times)) {
+            log_error("retain", "the file that begins with record %llu is not as it was signed: it is "
+                                "kept; run `seks audit verify`", (unsigned long long)segment->first);
+        }
+        return false;
+    }
+    segment->last_ms = wall_ms;
+    return wall_ms + keep_ms < now_ms;
+}
+
 /* How many of the oldest files go. */
-static size_t count_old(const struct ledger *ledger, uint64_t keep_ms, uint64_t keep_bytes)
+static size_t count_old(struct ledger *ledger, uint64_t keep_ms, uint64_t keep_bytes)
 {
     const struct segments *segments = &ledger->segments;
     uint64_t now_ms = clock_wall_ms(), left = ledger_size(ledger), lowest;
     bool any = running_lowest(ledger->running, &lowest);
     size_t count = 0;
     for (; count + 1 < segments->count; count++) {
-        const struct segment *segment = &segments->list[count];
-        bool old = keep_ms > 0 && segment->last_ms + keep_ms < now_ms;
         bool much = keep_bytes > 0 && left > keep_bytes;
-        if ((!old && !much) || (any && lowest < segments->list[count + 1].first)) {
-            break; /* or a call that is in it still runs */
+        if ((any && lowest < segments->list[count + 1].first) || /* a call that is in it still runs */
+            (!much && !is_old(ledger, count, keep_ms, now_ms))) {
+            break;
         }
-        left -= segment->bytes;
+        left -= segments->list[count].bytes;
     }
     return count;
-}
-
-static enum status last_of(const struct ledger *ledger, size_t index, struct head *ret_head)
-{
-    int fd = segment_open(ledger->dir_fd, ledger->segments.list[index].first, "log");
-    if (fd < 0) {
-        return STATUS_NOT_FOUND;
-    }
-    enum status status = recover_head(fd, ret_head);
-    (void)close(fd); /* only read from */
-    return status == STATUS_OK && ret_head->seq == 0 ? STATUS_NOT_FOUND : status;
 }
 
 /* A reader sees the old one or the new one. */
@@ -115,11 +137,12 @@ size_t ledger_retain(struct ledger *ledger, uint64_t keep_ms, uint64_t keep_byte
 {
     size_t count = count_old(ledger, keep_ms, keep_bytes);
     struct head head;
+    uint64_t ignored;
     char text[96];
     if (count == 0) {
         return 0;
     }
-    enum status status = last_of(ledger, count - 1, &head);
+    enum status status = last_of(ledger, count - 1, &head, &ignored);
     if (status == STATUS_OK) {
         (void)snprintf(text, sizeof text, "%zu files, records %llu to %llu", count,
                        (unsigned long long)ledger->segments.list[0].first,

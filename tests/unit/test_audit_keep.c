@@ -140,23 +140,66 @@ static void the_last_file_that_is_done_stays(void **state)
     verify_from(first_of(0));
 }
 
+static void set_old(size_t index)
+{
+    char name[SEGMENT_NAME_SIZE];
+    struct timespec times[2] = {{time(NULL) - 31 * 86400, 0}, {time(NULL) - 31 * 86400, 0}};
+    segment_name(first_of(index), "log", name);
+    assert_int_equal(utimensat(ledger_files_of(ledger).dir_fd, name, times, 0), 0);
+}
+
 static void the_oldest_go_by_age(void **state)
 {
     (void)state;
-    const uint64_t day_ms = 86400000;
+    const uint64_t keep_ms = 1000;
     write_records(100);
-    assert_int_equal(ledger_retain(ledger, 30 * day_ms, 0), 0);
-    for (size_t i = 0; i < 3; i++) {
-        char name[SEGMENT_NAME_SIZE];
-        struct timespec times[2] = {{time(NULL) - 31 * 86400, 0}, {time(NULL) - 31 * 86400, 0}};
-        segment_name(first_of(i), "log", name);
-        assert_int_equal(utimensat(ledger_files_of(ledger).dir_fd, name, times, 0), 0);
+    assert_int_equal(ledger_retain(ledger, keep_ms, 0), 0);
+    uint64_t old = ledger_head(ledger)->seq, old_ms = clock_wall_ms();
+    while (clock_wall_ms() <= old_ms + keep_ms) {
+        usleep(10000);
     }
-    uint64_t first = first_of(3);
+    write_records(40);
+    bool quick = clock_wall_ms() < old_ms + 2 * keep_ms;
+    assert_true(ledger_retain(ledger, keep_ms, 0) >= 3);
+    assert_true(!quick || first_of(0) <= old + 1);
+    verify_from(first_of(0));
+}
+
+static void a_files_own_time_is_not_believed(void **state)
+{
+    (void)state;
+    const uint64_t keep_ms = UINT64_C(30) * 86400000;
+    char name[SEGMENT_NAME_SIZE], path[128];
+    write_records(60);
+    set_old(0);
     open_again();
-    assert_int_equal(ledger_retain(ledger, 32 * day_ms, 0), 0);
-    assert_int_equal(ledger_retain(ledger, 30 * day_ms, 0), 3);
-    verify_from(first);
+    assert_int_equal(ledger_retain(ledger, keep_ms, 0), 0);
+    set_old(0); /* and now its last record is made an old one */
+    segment_name(first_of(0), "log", name);
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    struct buffer bytes = BUFFER_EMPTY;
+    int fd = open(path, O_RDWR);
+    struct stat info;
+    assert_int_equal(fstat(fd, &info), 0);
+    assert_int_equal(file_read(fd, 0, (size_t)info.st_size, &bytes), STATUS_OK);
+    uint8_t *last = (uint8_t *)memrchr(bytes.data, '\n', bytes.size - 1) + 1;
+    struct line line;
+    struct head head = {0};
+    struct buffer forged = BUFFER_EMPTY;
+    assert_true(line_split(view_of(last, (size_t)(bytes.data + bytes.size - 1 - last)), &line));
+    head.seq = line.seq - 1;
+    memcpy(head.hash, line.prev.data, HASH_CHARS);
+    assert_int_equal(line_append(line.fields, clock_wall_ms() - 2 * keep_ms, &head, &forged),
+                     STATUS_OK);
+    assert_int_equal(pwrite(fd, forged.data, forged.size, last - bytes.data), (ssize_t)forged.size);
+    close(fd);
+    set_old(0);
+    open_again();
+    assert_int_equal(ledger_retain(ledger, keep_ms, 0), 0);
+    assert_non_null(strstr(verify().verdict, "not those that were signed"));
+    assert_int_equal(ledger_retain(ledger, 0, 1) > 0, true); /* for the others */
+    buffer_free(&bytes);
+    buffer_free(&forged);
 }
 
 static void a_call_that_runs_holds_its_file(void **state)
@@ -337,6 +380,7 @@ int main(void)
         cmocka_unit_test(the_oldest_go_by_size),
         cmocka_unit_test(the_last_file_that_is_done_stays),
         cmocka_unit_test(the_oldest_go_by_age),
+        cmocka_unit_test(a_files_own_time_is_not_believed),
         cmocka_unit_test(a_call_that_runs_holds_its_file),
         cmocka_unit_test(a_crash_in_between_leaves_a_good_log),
         cmocka_unit_test(every_record_comes_out_once),

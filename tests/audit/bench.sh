@@ -14,7 +14,7 @@ taskset -c 0 "$build/services/audit/seks-audit" --data "$dir/log" --keys "$dir/k
 pid=$!
 ticks() { awk '{print $14 + $15}' "/proc/$pid/stat"; }
 until [ -S "$dir/vault" ]; do sleep 0.05; done
-for run in "1 5000" "16 40000" "64 60000" "512 60000"; do
+for run in "1 5000" "16 40000" "64 60000" "512 1500000"; do
     before=$(ticks)
     # shellcheck disable=SC2086
     taskset -c 1 "$build/tests/append_bench" "ipc://$dir/vault" $run

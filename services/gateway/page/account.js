@@ -9,7 +9,7 @@ const password = (name, autocomplete, attributes) =>
 
 const passwordForm = () => form([
   field('Present password', password('old', 'current-password')),
-  field('New password', password('new', 'new-password', { minlength: 8 }), 'At least 8 characters. Every session ends, this one too.'),
+  field('New password', password('new', 'new-password', { minlength: 8 }), 'At least 8 characters. Every other session ends.'),
 ], 'Change password', async (fields) => {
   const { email } = session.account;
   try {

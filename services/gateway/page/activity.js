@@ -5,7 +5,7 @@ import { el, exactly, plural } from './dom.js';
 import { providerLabel, providers } from './providers.js';
 import { ACTIONS, actionText, asCsv, asJsonLines, fetchAll, fetchPage, folded, outcomeOf, resultText } from './records.js';
 import { button, complain, empty, field, row, say, select, table } from './ui.js';
-import { chart } from './chart.js';
+import { chart, narrow } from './chart.js';
 
 const LIVE_MS = 2000;
 const LIVE_PAGES = 5;
@@ -174,6 +174,7 @@ export async function activityPage(params, signal) {
     return tick();
   } }, el('span', { class: 'dot', 'aria-hidden': 'true' }), 'Live');
   signal.addEventListener('abort', stop);
+  narrow.addEventListener('change', draw, { signal });
 
   draw();
   return { title: 'Activity', wide: true,

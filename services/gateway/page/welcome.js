@@ -43,7 +43,7 @@ svg('path', { d: 'M313 56h42m-7-5l7 5-7 5', class: 'pic-arrow' }), box(361, 27, 
 export function welcome(done) {
   const signUp = ['Sign up', () => credentials('Sign up', '/v1/account', 'new-password', 'At least 8 characters.', done)];
   const logIn = ['Log in', () => credentials('Log in', '/v1/session', 'current-password', null, done)];
-  return el('div', { class: 'welcome' },
+  return el('div', { class: seen() ? 'welcome returning' : 'welcome' },
     el('div', { class: 'pitch' },
       el('h1', {}, 'Bring your own keys. Everything just works.'),
       el('p', { class: 'lead' }, 'An agent that holds an API key can be talked into printing it. ',

@@ -38,11 +38,14 @@ function fieldsFor(provider) {
     ...provider.optional_secrets.map((name) => field(`${name} (optional)`, valueInput({ name: `=${name}` })))];
 }
 
+/** The providers with a secret of their own; one that shares another's is had with that. */
+const named = () => providers().filter((row) => row.secrets.length && providerOfSecret(row.secrets[0]) === row);
+
 function add(again) {
   dialog('Add a key', (close) => {
     const fields = el('div', { class: 'stack' });
     const draw = (name) => fields.replaceChildren(...fieldsFor(providerNamed(name)));
-    const choice = select([...providers().map((row) => [row.name, row.title]), ['', 'Something else']],
+    const choice = select([...named().map((row) => [row.name, row.title]), ['', 'Something else']],
       { name: 'provider', autofocus: true, onchange: () => draw(choice.value) });
     draw(choice.value);
     return form([field('Provider', choice), fields], 'Store', async ({ provider, name, value, ...named }) => {

@@ -124,12 +124,16 @@ function tokenLine(token, view) {
   ]);
 }
 
+const plain = (name) => (/^[\w.-]+$/.test(name) ? name : `'${name.replaceAll("'", "'\\''")}'`);
+
 function tokensSection(view) {
   const make = button('Make a token', () => makeToken(view), { class: view.tokens.length ? null : 'primary' });
   return el('section', { 'aria-labelledby': 'tokens-title' },
     el('div', { class: 'section-head' }, el('h2', { id: 'tokens-title' }, 'Provider tokens'), view.tokens.length ? make : null),
     view.tokens.length
-      ? table('Provider tokens', ['Provider', 'Token', 'Expires', 'Last used', ''], view.tokens.map((token) => tokenLine(token, view)))
+      ? [table('Provider tokens', ['Provider', 'Token', 'Expires', 'Last used', ''], view.tokens.map((token) => tokenLine(token, view))),
+      el('p', { class: 'hint' }, 'The command needs none of it: ', el('code', {}, `seks run ${plain(view.agent.name)} -- python agent.py`),
+        ' starts a program with tokens of its own in its environment.')]
       : empty('No token yet', 'A token lets this agent call one provider, with the key put in by the broker.', make));
 }
 

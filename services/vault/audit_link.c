@@ -283,8 +283,10 @@ enum status audit_submit(struct audit_link *link, struct audit_record *record, a
                          void *arg)
 {
     record->call = link->next_call++;
-    return add_wait(link, &audit_record_schema, record, record->call, AUDIT_DEADLINE_MS, done,
-                    arg);
+    enum status status = add_wait(link, &audit_record_schema, record, record->call,
+                                  AUDIT_DEADLINE_MS, done, arg);
+    watch_gap(link, status); /* refused at once, when too many wait */
+    return status;
 }
 
 void audit_tell(struct audit_link *link, struct audit_record *record)

@@ -14,6 +14,7 @@ taskset -c 0 "$build/services/audit/seks-audit" --data "$dir/log" --keys "$dir/k
 pid=$!
 ticks() { awk '{print $14 + $15}' "/proc/$pid/stat"; }
 until [ -S "$dir/vault" ]; do sleep 0.05; done
+"$build/tests/append_bench" disk "$dir/disk" 5000
 for run in "1 5000" "16 40000" "64 60000" "512 1500000"; do
     before=$(ticks)
     # shellcheck disable=SC2086

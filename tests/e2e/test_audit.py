@@ -152,6 +152,12 @@ def test_wrong_key_and_usage(copy, written, tmp_path):
     assert subprocess.run([SEKS, "audit", "verify", copy], capture_output=True).returncode == 2
 
 
+def records_of(directory):
+    """All records of a log; a file ends by its size, and at midnight."""
+    files = sorted(f for f in directory.iterdir() if f.name.startswith("audit-") and f.suffix == ".log")
+    return [json.loads(line) for file in [*files, directory / "audit.log"] for line in file.read_bytes().splitlines()]
+
+
 def wait_for(what, seconds=10):
     deadline = time.monotonic() + seconds
     while not what():

@@ -8,7 +8,7 @@ import requests
 
 import standin
 from conftest import PASSWORD
-from test_audit import call, new_broker, verify
+from test_audit import call, new_broker, records_of, verify
 
 DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -51,8 +51,7 @@ def log(tmp_path_factory, providers, certificates):
     directory = broker.directory / "data"
     status, verdict, _ = verify(directory / "audit", directory / "keys/audit-sign.pub", "--head", directory / "vault/audit.head")
     assert status == 0, verdict
-    records = [json.loads(line) for line in (directory / "audit/audit.log").read_bytes().splitlines()]
-    return account.id, records
+    return account.id, records_of(directory / "audit")
 
 
 def denied(log, reason):

@@ -1,6 +1,5 @@
 """What happens when the audit daemon cannot write: nothing is called, callers are told why, and it ends by itself."""
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -8,7 +7,7 @@ import time
 
 import pytest
 
-from test_audit import call, new_broker, verify, wait_for
+from test_audit import call, new_broker, records_of, verify, wait_for
 
 REFUSED_WITHIN_S, RESUMED_WITHIN_S = 2.0, 5.0
 
@@ -24,8 +23,7 @@ def faulty(tmp_path_factory, providers, certificates):
 
 
 def records(broker):
-    lines = (broker.directory / "data/audit/audit.log").read_bytes().splitlines()
-    return [json.loads(line) for line in lines]
+    return records_of(broker.directory / "data/audit")
 
 
 @contextlib.contextmanager

@@ -5,7 +5,6 @@ The long run is `tests/audit/kills.sh`: 10,000 requests and 100 kills."""
 import collections
 import contextlib
 import datetime
-import json
 import os
 import random
 import signal
@@ -14,7 +13,7 @@ import time
 
 import requests
 
-from test_audit import new_broker, verify, wait_for
+from test_audit import new_broker, records_of, verify, wait_for
 
 REQUESTS = int(os.environ.get("SEKS_KILL_REQUESTS", 400))
 KILLS = int(os.environ.get("SEKS_KILLS", 10))
@@ -68,11 +67,6 @@ def kill_now_and_then(broker, load, chance):
             os.kill(broker.pid(name), signal.SIGKILL)
             killed[name] += 1
     return killed
-
-
-def records_of(directory):
-    files = sorted(f for f in directory.iterdir() if f.name.startswith("audit-") and f.suffix == ".log")
-    return [json.loads(line) for file in [*files, directory / "audit.log"] for line in file.read_bytes().splitlines()]
 
 
 def at(record):

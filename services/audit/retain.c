@@ -133,27 +133,25 @@ void ledger_finish_removal(struct ledger *ledger, const uint8_t *public_key)
     }
 }
 
+/* On a full disk the record has to wait for the room that the files give: the statement says it too. */
 size_t ledger_retain(struct ledger *ledger, uint64_t keep_ms, uint64_t keep_bytes)
 {
     size_t count = count_old(ledger, keep_ms, keep_bytes);
     struct head head;
-    uint64_t ignored;
+    uint64_t ignored, times;
     char text[96];
     if (count == 0) {
         return 0;
     }
-    enum status status = last_of(ledger, count - 1, &head, &ignored);
+    enum status status = last_of(ledger, count - 1, &head, &ignored), noted = STATUS_OK;
     if (status == STATUS_OK) {
         (void)snprintf(text, sizeof text, "%zu files, records %llu to %llu", count,
                        (unsigned long long)ledger->segments.list[0].first,
                        (unsigned long long)head.seq);
-        status = ledger_note(ledger, "audit.removed", text, AUDIT_NONE);
-    }
-    if (status == STATUS_OK) {
+        noted = ledger_note(ledger, "audit.removed", text, AUDIT_NONE);
         status = write_statement(ledger, &head);
     }
     if (status != STATUS_OK) {
-        uint64_t times;
         if (log_due(&ledger->rotate_limit, &times)) {
             log_warn("retain", "old files stay for now: %s", status_name(status));
         }
@@ -161,5 +159,9 @@ size_t ledger_retain(struct ledger *ledger, uint64_t keep_ms, uint64_t keep_byte
     }
     remove_files(ledger, count);
     log_info("retain", "removed %s", text);
+    if (noted != STATUS_OK &&
+        ledger_note(ledger, "audit.removed", text, AUDIT_NONE) != STATUS_OK) {
+        log_warn("retain", "the record of it could not be written: only %s says so", removed_name);
+    }
     return count;
 }

@@ -4,6 +4,8 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -238,6 +240,27 @@ static void a_crash_in_between_leaves_a_good_log(void **state)
     verify_from(first_of(0));
 }
 
+static void a_full_disk_is_helped(void **state)
+{
+    (void)state;
+    struct rlimit old, full;
+    write_records(200);
+    size_t files = ledger_files(ledger);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    full = (struct rlimit){400, old.rlim_max}; /* enough for the statement, not for the record */
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &full), 0);
+    size_t removed = ledger_retain(ledger, 0, 20 << 10);
+    bool failing = ledger_failing(ledger);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    (void)signal(SIGXFSZ, handler);
+    assert_true(failing);
+    assert_int_equal(ledger_files(ledger), files - removed);
+    assert_true(removed > 4);
+    write_records(5);
+    verify_from(first_of(0));
+}
+
 static void more_than_was_said_is_told(void **state)
 {
     (void)state;
@@ -386,6 +409,7 @@ int main(void)
         cmocka_unit_test(every_record_comes_out_once),
         cmocka_unit_test(a_full_pipe_holds_nothing_up),
         cmocka_unit_test(what_was_removed_is_left_out),
+        cmocka_unit_test(a_full_disk_is_helped),
         cmocka_unit_test(more_than_was_said_is_told),
     };
     return cmocka_run_group_tests(tests, make_log, remove_log);

@@ -25,6 +25,8 @@ static const struct command {
 } commands[] = {
     {"rotate-master", NULL, "make a new master key and put all data keys under it",
      command_rotate_master},
+    {"rotate-keys", "ACCOUNT", "seal an account's secrets (its email or id, or all) under a new key",
+     command_rotate_keys},
     {"backup", "FILE", "copy the database, also while the vault runs", command_backup},
     {"restore", "FILE", "put a backup in place; the vault must be stopped", command_restore},
 };
@@ -61,8 +63,9 @@ static int usage(void)
 {
     fprintf(stderr, "usage: seks-vault [options] runs the vault (see --help), and\n");
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        fprintf(stderr, "  seks-vault %s %s--data DIR --keys DIR   %s\n", commands[i].name,
-                commands[i].word ? "FILE " : "", commands[i].help);
+        fprintf(stderr, "  seks-vault %s %s%s--data DIR --keys DIR   %s\n", commands[i].name,
+                commands[i].word ? commands[i].word : "", commands[i].word ? " " : "",
+                commands[i].help);
     }
     return 2;
 }

@@ -1,7 +1,7 @@
 /* commands.h - what an operator runs on the vault's host: seks-vault COMMAND.
  *
  * commands.c        the table, and what all have in common
- * command_rotate.c  rotate-master
+ * command_rotate.c  rotate-master; command_keys.c rotate-keys
  * command_backup.c  backup, restore
  *
  * Where a vault runs on the data directory they ask it (control.c); else they open the database
@@ -30,6 +30,7 @@ MUST_USE enum status command_ask(const struct command_options *options, const ch
                                  struct control_reply *ret_reply);
 
 enum status command_rotate_master(const struct command_options *options);
+enum status command_rotate_keys(const struct command_options *options);
 enum status command_backup(const struct command_options *options);
 enum status command_restore(const struct command_options *options);
 

@@ -6,7 +6,7 @@
 #include "vault.h"
 
 #include <stdio.h>
-#include <stdlib.h>
+#include <string.h>
 
 #include "proto/control_client.h"
 
@@ -92,6 +92,56 @@ static void command_backup(struct control_call *call, const struct control_ask *
     }
 }
 
+/* The tenant whose account has this email or id; "" for "". */
+static enum status find_tenant(struct vault *vault, struct view text, char *ret_tenant)
+{
+    struct account account = {.id = ""};
+    char name[EMAIL_MAX + 1];
+    enum status status = STATUS_OK;
+    if (text.size) {
+        if (!view_copy(text, name, sizeof name)) {
+            return STATUS_INVALID;
+        }
+        status = strchr(name, '@') ? account_by_email(vault->store, name, &account)
+                                   : account_by_id(vault->store, name, &account);
+    }
+    memcpy(ret_tenant, account.id, sizeof account.id);
+    return status;
+}
+
+static void command_rotate_keys(struct control_call *call, const struct control_ask *in)
+{
+    row_id tenant;
+    uint64_t tenants = 0;
+    char text[64];
+    enum status status = find_tenant(call->vault, in->text, tenant);
+    if (status == STATUS_NOT_FOUND) {
+        answer(call, status, 0, "there is no such account");
+        return;
+    }
+    if (status == STATUS_OK) {
+        status = reseal_begin(call->vault, tenant, &tenants);
+    }
+    if (status != STATUS_OK) {
+        answer(call, status, 0, status == STATUS_NOT_FOUND ? "the account has no secrets" : NULL);
+        return;
+    }
+    (void)snprintf(text, sizeof text, "new data keys for %llu tenants",
+                   (unsigned long long)tenants);
+    struct audit_record record = audit_blank(AUDIT_SYSTEM, "vault.rotate-keys", VIEW(""));
+    record.tenant = view_text(tenant);
+    record.reason = view_text(text);
+    audit_tell(call->vault->audit, &record);
+    answer(call, STATUS_OK, tenants, NULL);
+}
+
+/* Whether secrets are still on their way to new data keys: 1 or 0. */
+static void command_resealing(struct control_call *call, const struct control_ask *in)
+{
+    (void)in;
+    answer(call, STATUS_OK, call->vault->resealing, NULL);
+}
+
 /* ---- the door ---- */
 
 static const struct {
@@ -102,6 +152,8 @@ static const struct {
     {"under", command_under},
     {"rotate-master", command_rotate_master},
     {"backup", command_backup},
+    {"rotate-keys", command_rotate_keys},
+    {"resealing", command_resealing},
 };
 
 static void came(void *arg, struct channel_peer *peer, struct view record)

@@ -107,6 +107,7 @@ static void open_door(struct epoch *epoch)
     log_info("epoch", "the database is at epoch %llu", (unsigned long long)epoch->value);
     tell_log(epoch);
     door_set(epoch->vault, DOOR_OPEN, NULL);
+    reseal_kick(epoch->vault); /* what a killed process left, or a restored one needs */
 }
 
 /* Later than everything in the log, and with new data keys: how often the old ones sealed after the

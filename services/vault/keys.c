@@ -8,10 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    SEALS_MAX = 1 << 20, /* of one key with random nonces: collision odds stay under 2^-57 */
-    CACHE_SLOTS = 256,   /* tenants' keys unwrapped; a page of locked memory each */
-};
+enum { CACHE_SLOTS = 256 }; /* tenants' keys unwrapped; a page of locked memory each */
 
 struct cached {
     row_id id, tenant;
@@ -362,7 +359,7 @@ enum status keys_renew_all(struct keys *keys, uint64_t *ret_count)
 
 static bool worn(const struct data_key_row *row)
 {
-    return row->seals >= SEALS_MAX - 1 || row->created_ms + KEY_LIFE_MS <= clock_wall_ms();
+    return row->seals >= KEY_SEALS_MAX - 1 || row->created_ms + KEY_LIFE_MS <= clock_wall_ms();
 }
 
 enum status keys_for_seal(struct keys *keys, const char *tenant, char *ret_id,

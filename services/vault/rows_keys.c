@@ -207,17 +207,53 @@ enum status data_key_census(struct store *store, const char *kek, const char *ot
     return status;
 }
 
+static enum status read_tenant(struct query *query, char *ret)
+{
+    enum status status = query_only_row(query);
+    if (status == STATUS_OK) {
+        query_get_text(query, ret, sizeof(row_id));
+    }
+    return status;
+}
+
 enum status data_key_tenant_after(struct store *store, const char *tenant, char *ret)
 {
     static const char sql[] =
         "SELECT tenant FROM data_keys WHERE tenant > ? ORDER BY tenant LIMIT 1";
     CLEANUP(query_end) struct query query = query_new(store, sql);
     query_text(&query, tenant);
-    enum status status = query_only_row(&query);
-    if (status == STATUS_OK) {
-        query_get_text(&query, ret, sizeof(row_id));
-    }
-    return status;
+    return read_tenant(&query, ret);
+}
+
+enum status data_key_superseded(struct store *store, const char *tenant, char *ret)
+{
+    static const char sql[] = "SELECT tenant FROM data_keys WHERE tenant > ? GROUP BY tenant"
+                              " HAVING count(*) > 1 ORDER BY tenant LIMIT 1";
+    CLEANUP(query_end) struct query query = query_new(store, sql);
+    query_text(&query, tenant);
+    return read_tenant(&query, ret);
+}
+
+enum status data_key_worn(struct store *store, uint64_t before_ms, uint64_t seals, char *ret)
+{
+    static const char sql[] =
+        "SELECT tenant FROM data_keys AS one WHERE tenant <> ''"
+        " AND (created_ms < ? OR seals >= ?) AND NOT EXISTS (SELECT 1 FROM data_keys AS other"
+        " WHERE other.tenant = one.tenant AND other.version > one.version) LIMIT 1";
+    CLEANUP(query_end) struct query query = query_new(store, sql);
+    query_number(&query, before_ms);
+    query_number(&query, seals);
+    return read_tenant(&query, ret);
+}
+
+enum status data_key_drop_older(struct store *store, const char *tenant, const char *newest)
+{
+    static const char sql[] =
+        "DELETE FROM data_keys WHERE tenant = ? AND id <> ? AND tenant <> ''";
+    CLEANUP(query_end) struct query query = query_new(store, sql);
+    query_text(&query, tenant);
+    query_text(&query, newest);
+    return query_run(&query);
 }
 
 enum status data_key_adopt(struct store *store, const char *kek)

@@ -71,6 +71,23 @@ enum status secret_row_by_name(struct store *store, const char *account, struct 
     return STATUS_OK;
 }
 
+enum status secret_row_after(struct store *store, const char *account, const char *name,
+                             const char *newest, struct secret_row *ret, struct buffer *ret_blob)
+{
+    static const char sql[] =
+        SECRET_SELECT "WHERE account = ? AND name > ? AND data_key <> ? ORDER BY name LIMIT 1";
+    CLEANUP(query_end) struct query query = query_new(store, sql);
+    query_text(&query, account);
+    query_text(&query, name);
+    query_text(&query, newest);
+    enum status status = query_only_row(&query);
+    if (status == STATUS_OK) {
+        secret_columns(&query, ret);
+        buffer_append_view(ret_blob, query_get_view(&query));
+    }
+    return status;
+}
+
 enum status secret_row_delete(struct store *store, const char *account, struct view name)
 {
     static const char sql[] = "DELETE FROM secrets WHERE account = ? AND name = ?";

@@ -221,6 +221,14 @@ MUST_USE enum status data_key_census(struct store *store, const char *kek, const
 /* The tenants that have data keys, by id: the first after TENANT ("" to begin); RET takes a row_id and
  * may be TENANT itself.  STATUS_NOT_FOUND at the end. */
 MUST_USE enum status data_key_tenant_after(struct store *store, const char *tenant, char *ret);
+/* A tenant after TENANT that has more than one version; RET may be TENANT itself. */
+MUST_USE enum status data_key_superseded(struct store *store, const char *tenant, char *ret);
+/* A tenant whose newest version is older than BEFORE_MS or has sealed SEALS times; RET a row_id. */
+MUST_USE enum status data_key_worn(struct store *store, uint64_t before_ms, uint64_t seals,
+                                   char *ret);
+/* Deletes all of the tenant's versions but NEWEST. */
+MUST_USE enum status data_key_drop_older(struct store *store, const char *tenant,
+                                         const char *newest);
 /* Names the master key of the rows that name none, after the form of the database has changed. */
 MUST_USE enum status data_key_adopt(struct store *store, const char *kek);
 
@@ -286,6 +294,10 @@ MUST_USE enum status secret_row_by_name(struct store *store, const char *account
                                         struct buffer *ret_blob);
 MUST_USE enum status secret_row_delete(struct store *store, const char *account,
                                        struct view name);
+/* The account's first secret whose name is behind NAME and which is not under the data key NEWEST. */
+MUST_USE enum status secret_row_after(struct store *store, const char *account, const char *name,
+                                      const char *newest, struct secret_row *ret,
+                                      struct buffer *ret_blob);
 struct query secret_row_list(struct store *store, const char *account);
 bool secret_row_next(struct query *query, struct secret_row *ret);
 

@@ -117,6 +117,9 @@ static enum status open_sockets(struct vault *vault)
     if (status == STATUS_OK) {
         status = control_open(vault);
     }
+    if (status == STATUS_OK) {
+        status = reseal_open(vault);
+    }
     return status == STATUS_OK ? epoch_open(vault) : status;
 }
 
@@ -258,6 +261,7 @@ void vault_metrics(const struct vault *vault, struct buffer *text)
         {"seks_vault_failures_total", "counter", counters->failed},
         {"seks_vault_strange_records_total", "counter", counters->strange},
         {"seks_vault_refused_frames_total", "counter", channel_refused()},
+        {"seks_vault_resealed_total", "counter", counters->resealed},
         {"seks_vault_pending", "gauge", vault->pending_count},
         {"seks_vault_audit_waiting", "gauge", vault->audit ? audit_waiting(vault->audit) : 0},
         {"seks_vault_denials_counted_total", "counter",

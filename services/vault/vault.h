@@ -18,6 +18,7 @@
  * keys.c, seal.c the data keys, and secrets under those
  * control.c      the operator's commands; backup.c a copy of the database while it runs
  * commands.h     the same commands' other end: seks-vault rotate-master, backup, restore
+ * reseal.c       secrets move to new data keys, in the background
  * store.h        the database
  * json.c         the bodies of answers
  *
@@ -72,6 +73,15 @@ enum door {
     DOOR_OPEN,
 };
 
+/* How far a pass of re-sealing has come. */
+struct reseal {
+    bool worn_done, in_tenant;
+    row_id tenant, newest;         /* the one in work, or the last; its newest data key */
+    char name[NAME_MAX_BYTES + 1]; /* the last secret */
+    uint64_t stuck;                /* secrets of the tenant that do not open */
+    uint64_t sealed, tenants;      /* in the whole pass */
+};
+
 struct vault {
     struct vault_options {
         const char *data, *keys, *listen, *audit, *providers, *signup;
@@ -82,6 +92,8 @@ struct vault {
     struct held_record *held;           /* a list, oldest first, while checking */
     size_t held_count;
     struct epoch *epoch;
+    struct reseal reseal;
+    bool resealing;
     struct loop *loop;
     struct store *store;
     struct keys *keys;
@@ -101,7 +113,7 @@ struct vault {
     size_t pending_count;
     bool draining;           /* records are dropped: the gateway asks another vault, or again */
     struct vault_counters {
-        uint64_t granted, refused, unavailable, answered, failed, strange;
+        uint64_t granted, refused, unavailable, answered, failed, strange, resealed;
     } counters;
     struct log_limit strange_limit;
 };
@@ -297,6 +309,7 @@ MUST_USE enum status database_open_file(const char *path, const char *keys_dir,
 enum install_key { INSTALL_ROW_MAC, INSTALL_TOKEN, INSTALL_PEPPER, INSTALL_CSRF, INSTALL_KEYS };
 
 enum { MASTER_KEY_BYTES = 32 };
+enum { KEY_SEALS_MAX = 1 << 20 }; /* with random nonces: collision odds stay under 2^-57 */
 #define KEY_LIFE_MS (365ull * 24 * 60 * 60 * 1000) /* of a tenant's data key, before a new version */
 
 /* PREVIOUS is empty but while the master key is being changed. */
@@ -354,6 +367,17 @@ void control_reply(struct vault *vault, struct channel_peer *peer, uint64_t call
                    enum status status, uint64_t number, const char *text);
 /* Answers later, with the path of the copy; STATUS_BUSY while another runs. */
 MUST_USE enum status backup_start(const struct control_call *call);
+
+/* ---- reseal.c ---- */
+
+/* One step of PASS, some milliseconds; STATUS_NOT_FOUND when it is over.  Begin with a zeroed one. */
+MUST_USE enum status reseal_step(struct reseal *pass, struct store *store, struct keys *keys);
+/* Looks every hour for keys that have had their time. */
+MUST_USE enum status reseal_open(struct vault *vault);
+/* Begins a pass unless one runs or the door is not open. */
+void reseal_kick(struct vault *vault);
+/* A new data key for TENANT, or for all ("") and the pass that moves their secrets to it. */
+MUST_USE enum status reseal_begin(struct vault *vault, const char *tenant, uint64_t *ret_tenants);
 
 /* ---- json.c: commas are put where they belong; KEY is NULL inside an array ---- */
 

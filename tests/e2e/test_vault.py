@@ -3,6 +3,7 @@ import os
 import pathlib
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -104,6 +105,28 @@ def test_master_key_changes_while_serving(stand):
     assert call(stand.broker, stand.token).status_code == 200
     kept = sorted(p.name for p in keys.glob("master.key*"))
     assert kept[:2] == ["master.key", "master.key.previous"] and len(kept) == 3, kept
+
+
+def test_data_keys_change_while_serving(stand):
+    """Values stay, sealed bytes do not: nothing that an exposed key opened is left in the database."""
+    before = stand.directory / "before.db"
+    vault_command(stand.broker, "backup", before)
+    assert "1 tenants" in vault_command(stand.broker, "rotate-keys", "all")
+    assert "1 tenants" in vault_command(stand.broker, "rotate-keys", "owner@example.com")
+    assert "no such account" in vault_command(stand.broker, "rotate-keys", "nobody@example.com", want=1)
+    assert call(stand.broker, stand.token).status_code == 200
+    stand.broker.stop()
+
+    def sealed(path):
+        with sqlite3.connect(path) as database:
+            keys = database.execute("SELECT id FROM data_keys WHERE purpose = 'secret'").fetchall()
+            return keys, database.execute("SELECT blob FROM secrets").fetchone()[0]
+    keys, blob = sealed(before)
+    keys_after, blob_after = sealed(stand.database)
+    assert len(keys) == len(keys_after) == 1 and keys != keys_after and blob != blob_after
+    assert blob not in stand.database.read_bytes()
+    stand.start()
+    assert call(stand.broker, stand.token).status_code == 200
 
 
 def test_backup_is_sealed_and_comes_back(stand):

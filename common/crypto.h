@@ -74,6 +74,13 @@ MUST_USE enum status crypto_password_hash(struct view password, char *ret_hash);
 /* Whether HASH was made of PASSWORD; one that is malformed was not. */
 bool crypto_password_check(struct view password, const char *hash);
 
+/* Passwords of an import: PBKDF2-HMAC-SHA256 (RFC 8018), 100,000 rounds, about 30 ms to check; never
+ * made here.  TAKE turns "SALT$HASH", both base64, into what is kept (CRYPTO_PASSWORD_SIZE bytes):
+ * STATUS_INVALID unless it is that, with at least 8 bytes of salt. */
+bool crypto_pbkdf2_is(const char *hash);
+MUST_USE enum status crypto_pbkdf2_take(const char *salt_and_hash, char *ret_hash);
+bool crypto_pbkdf2_check(struct view password, const char *hash);
+
 /* Appends one field of associated data, 4 bytes of size (big-endian) and the bytes, so that no two
  * lists of fields make the same bytes. */
 void crypto_aad_field(struct buffer *aad, struct view field);

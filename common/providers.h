@@ -52,6 +52,7 @@ struct provider {
                                      * with {service} and {region} */
     const char **secrets;           /* names of the secrets that it needs */
     const char **optional_secrets;
+    const char **old_secrets;       /* what an import may hold instead of the first of `secrets` */
     const struct auth_rule *auth;   /* auth_count rows, the first whose path matches applies */
     size_t auth_count;
     const char *path_prefix;        /* NULL for none */

@@ -227,6 +227,8 @@ static const struct rule {
      "must be a list of at most 8 secret names (letters, digits, _ . - /)"},
     {"optional_secrets", good_secret_names, false,
      "must be a list of at most 8 secret names (letters, digits, _ . - /)"},
+    {"old_secrets", good_secret_names, false,
+     "must be a list of at most 8 secret names (letters, digits, _ . - /)"},
     {"auth", good_auths, false,
      "must be a list of {\"type\", \"path\"?}, type being bearer, header (with \"name\"), basic "
      "(\"user\"), query (\"name\") or sigv4 (\"services\")"},

@@ -310,6 +310,7 @@ static enum status build_row(json_t *row, struct provider *ret_row)
         new_list(json_object_get(row, "secrets"), &ret_row->secrets) != STATUS_OK ||
         new_list(json_object_get(row, "optional_secrets"), &ret_row->optional_secrets) !=
             STATUS_OK ||
+        new_list(json_object_get(row, "old_secrets"), &ret_row->old_secrets) != STATUS_OK ||
         new_list(json_object_get(row, "rewrite_headers"), &ret_row->rewrite_headers) !=
             STATUS_OK ||
         new_list(json_object_get(row, "target_headers"), &ret_row->target_headers) != STATUS_OK ||
@@ -432,6 +433,7 @@ static void row_free(struct provider *row)
     free(row->aliases);
     free(row->secrets);
     free(row->optional_secrets);
+    free(row->old_secrets);
     free(row->rewrite_headers);
     free(row->hidden_env);
 }

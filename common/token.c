@@ -77,12 +77,12 @@ enum status token_new(struct view label, char *ret_token)
     return STATUS_OK;
 }
 
-bool token_check(struct view token, struct view *ret_label)
+static bool own_shape(struct view token, struct view *ret_label)
 {
     size_t tail = TOKEN_RANDOM_CHARS + TOKEN_CRC_CHARS;
     char crc[TOKEN_CRC_CHARS];
-    if (!view_starts(token, "seks_") || token.size < 5 + 1 + 1 + tail ||
-        token.size > TOKEN_SIZE_MAX || token.data[token.size - tail - 1] != '_') {
+    if (token.size < 5 + 1 + 1 + tail || token.size > TOKEN_SIZE_MAX ||
+        token.data[token.size - tail - 1] != '_') {
         return false;
     }
     for (size_t i = token.size - tail; i < token.size; i++) {
@@ -96,10 +96,47 @@ bool token_check(struct view token, struct view *ret_label)
         memcmp(crc, token.data + token.size - TOKEN_CRC_CHARS, sizeof crc) != 0) {
         return false;
     }
+    *ret_label = label;
+    return true;
+}
+
+/* No label has a "_", so the first one ends it. */
+static bool imported_shape(struct view token, struct view *ret_label)
+{
+    const uint8_t *end = token.size > 5 ? memchr(token.data + 5, '_', token.size - 5) : NULL;
+    if (!end) {
+        return false;
+    }
+    struct view label = view_of(token.data + 5, (size_t)(end - token.data) - 5);
+    size_t tail = token.size - 5 - label.size - 1;
+    size_t wanted = view_is(label, "agent") ? TOKEN_IMPORTED_AGENT_CHARS : TOKEN_IMPORTED_CHARS;
+    for (size_t i = token.size - tail; i < token.size; i++) {
+        uint8_t c = token.data[i];
+        if (c != '-' && c != '_' && (c == '\0' || !strchr(base62, (char)c))) {
+            return false;
+        }
+    }
+    *ret_label = label;
+    return label_valid(label) && tail == wanted;
+}
+
+bool token_check(struct view token, struct view *ret_label)
+{
+    struct view label;
+    if (!view_starts(token, "seks_") ||
+        !(own_shape(token, &label) || imported_shape(token, &label))) {
+        return false;
+    }
     if (ret_label) {
         *ret_label = label;
     }
     return true;
+}
+
+bool token_is_imported(struct view token)
+{
+    struct view label;
+    return view_starts(token, "seks_") && imported_shape(token, &label);
 }
 
 void id_new(const char *prefix, char *ret_id)

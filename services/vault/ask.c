@@ -17,6 +17,7 @@ static void ask_free(struct pending *pending)
     pending_remove(ask->vault, &ask->pending);
     secret_free(&ask->value);
     secret_free(&ask->value2);
+    secret_free(&ask->job.raw);
     agent_free(&ask->agent);
     buffer_wipe(&ask->bytes); /* tokens and session ids are in it */
     buffer_wipe(&ask->json);

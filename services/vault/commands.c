@@ -14,6 +14,13 @@ static const struct option option_rows[] = {
     {"data", OPTION_TEXT, &options.data, "DIR where vault.db is", true},
     {"keys", OPTION_TEXT, &options.keys, "DIR with master.key and the other keys", true},
     {"replace", OPTION_FLAG, &options.replace, "restore over a database that is there", false},
+    {"old-key", OPTION_TEXT, &options.old_key, "FILE with the old broker's master key (import)",
+     false},
+    {"providers", OPTION_TEXT, &options.providers, "FILE with the operator's providers (import)",
+     false},
+    {"skip", OPTION_FLAG, &options.skip, "leave out what cannot be taken (import)", false},
+    {"accept-wider-access", OPTION_FLAG, &options.accept_wider,
+     "take secrets that were kept for some agents (import)", false},
     {NULL, OPTION_FLAG, NULL, NULL, false},
 };
 
@@ -28,6 +35,8 @@ static const struct command {
     {"rotate-keys", "ACCOUNT", "seal an account's secrets (its email or id, or all) under a new key",
      command_rotate_keys},
     {"backup", "FILE", "copy the database, also while the vault runs", command_backup},
+    {"import", "FILE", "take over an upstream broker's database or dump; the vault must be stopped",
+     command_import},
     {"restore", "FILE", "put a backup in place; the vault must be stopped", command_restore},
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };

@@ -3,6 +3,7 @@
  * commands.c        the table, and what all have in common
  * command_rotate.c  rotate-master; command_keys.c rotate-keys
  * command_backup.c  backup, restore
+ * command_import.c  import
  *
  * Where a vault runs on the data directory they ask it (control.c); else they open the database
  * themselves.  Results go to standard output, everything else to standard error. */
@@ -16,6 +17,8 @@ struct command_options {
     const char *data, *keys; /* directories, as the daemon has them */
     const char *word;        /* what follows the command, unless it is an option; or NULL */
     bool replace;
+    const char *old_key, *providers; /* files, for import */
+    bool skip, accept_wider;
 };
 
 /* Runs the command that argv[1] names; main's exit status. */
@@ -33,5 +36,6 @@ enum status command_rotate_master(const struct command_options *options);
 enum status command_rotate_keys(const struct command_options *options);
 enum status command_backup(const struct command_options *options);
 enum status command_restore(const struct command_options *options);
+enum status command_import(const struct command_options *options);
 
 #endif

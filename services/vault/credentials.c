@@ -3,9 +3,28 @@
 
 #include <string.h>
 
+/* An export may hold only the SHA-256 of a token, so that is what stands for it. */
+enum status credential_hash_imported(const struct keys *keys, struct view sha256,
+                                     uint8_t *ret_hash)
+{
+    CLEANUP(buffer_free) struct buffer fields = BUFFER_EMPTY;
+    crypto_aad_field(&fields, VIEW("seks imported token 1"));
+    crypto_aad_field(&fields, sha256);
+    return fields.failed ? STATUS_INTERNAL
+                         : crypto_hmac(keys_install(keys, INSTALL_TOKEN), buffer_view(&fields),
+                                       ret_hash);
+}
+
 enum status credential_hash(struct vault *vault, struct view credential, uint8_t *ret_hash)
 {
-    return crypto_hmac(keys_install(vault->keys, INSTALL_TOKEN), credential, ret_hash);
+    uint8_t digest[CRYPTO_HASH_BYTES];
+    if (!token_is_imported(credential)) {
+        return crypto_hmac(keys_install(vault->keys, INSTALL_TOKEN), credential, ret_hash);
+    }
+    enum status status = crypto_sha256(credential, digest);
+    return status == STATUS_OK ? credential_hash_imported(vault->keys,
+                                                          view_of(digest, sizeof digest), ret_hash)
+                               : status;
 }
 
 enum status session_csrf(struct vault *vault, struct view session, char *ret_csrf)

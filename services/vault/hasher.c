@@ -1,7 +1,8 @@
 /* hasher.c - the helper thread that hashes passwords, so that the loop never waits 50 ms for one.
  *
  * One thread, one hash at a time, a bounded queue; done jobs come back by an eventfd and their
- * callbacks run in the loop.  Sees only peppered passwords, never a database or a socket.
+ * callbacks run in the loop.  Sees peppered passwords, and raw ones only to check what was imported;
+ * never a database or a socket.
  */
 #include "vault.h"
 
@@ -34,7 +35,9 @@ struct hasher {
 static void work(struct hash_job *job)
 {
     job->status = STATUS_OK;
-    if (job->check) {
+    if (job->check && job->raw) {
+        job->right = crypto_pbkdf2_check(secret_view(job->raw), job->stored);
+    } else if (job->check) {
         job->right = crypto_password_check(view_of(job->old, sizeof job->old), job->stored);
     }
     if (job->make && (!job->check || job->right)) {

@@ -26,7 +26,9 @@ static enum status take_old_password(struct ask *ask, struct view box, uint8_t *
     if (intake_open(ask->vault, box, &password) != STATUS_OK) {
         return ask_refuse(ask, STATUS_INVALID, "password is missing");
     }
-    return password_pepper(ask->vault, secret_view(password), ret_peppered);
+    enum status status = password_pepper(ask->vault, secret_view(password), ret_peppered);
+    ask->value = TAKE(password); /* until check_against() knows how it is stored */
+    return status;
 }
 
 static enum status take_email(struct ask *ask)
@@ -41,6 +43,10 @@ static void check_against(struct ask *ask, const char *stored)
 {
     ask->needs_hasher = true;
     ask->job.check = true;
+    if (crypto_pbkdf2_is(stored)) {
+        ask->job.raw = TAKE(ask->value);
+    }
+    secret_free(&ask->value);
     (void)view_copy(view_text(stored), ask->job.stored, sizeof ask->job.stored); /* same size */
 }
 
@@ -180,14 +186,30 @@ enum status check_session_create(struct ask *ask)
     if (status == STATUS_OK) {
         memcpy(ask->tenant, account.id, sizeof ask->tenant);
         check_against(ask, account.password);
+        if (ask->job.raw) { /* the first login since the import */
+            ask->job.make = true;
+            memcpy(ask->job.new, ask->job.old, sizeof ask->job.new);
+        }
     }
     return status;
+}
+
+static enum status keep_new_hash(struct ask *ask, struct account *account)
+{
+    if (!ask->job.make || strcmp(account->password, ask->job.stored) != 0) {
+        return STATUS_OK;
+    }
+    (void)view_copy(view_text(ask->job.made), account->password, sizeof account->password);
+    return account_set_password(ask->vault->store, account);
 }
 
 enum status apply_session_create(struct ask *ask)
 {
     struct account account;
     enum status status = own_account(ask, &account);
+    if (status == STATUS_OK) {
+        status = keep_new_hash(ask, &account);
+    }
     if (status == STATUS_OK) {
         status = session_prune(ask->vault->store, clock_wall_ms() - SESSION_LIFE_MS);
     }

@@ -175,6 +175,10 @@ MUST_USE enum status sigv4_key(struct view secret, struct view date, struct view
 /* HMAC-SHA256 under the install's token key, by which tokens and sessions are found. */
 MUST_USE enum status credential_hash(struct vault *vault, struct view credential,
                                      uint8_t *ret_hash);
+/* The same for a token of an import, by its SHA-256: another domain, so that only rows that were
+ * imported are found by such a token. */
+MUST_USE enum status credential_hash_imported(const struct keys *keys, struct view sha256,
+                                              uint8_t *ret_hash);
 /* The session's CSRF token: SESSION_TEXT digits and a NUL. */
 MUST_USE enum status session_csrf(struct vault *vault, struct view session, char *ret_csrf);
 /* Opens a sealed box of the gateway. */
@@ -197,6 +201,7 @@ struct hash_job {
     bool check;                 /* OLD against STORED, first */
     bool make;                  /* then a hash of NEW, unless the check failed */
     uint8_t old[CRYPTO_HASH_BYTES], new[CRYPTO_HASH_BYTES]; /* peppered */
+    struct secret *raw;         /* instead of OLD, when STORED came from an import; owned */
     char stored[CRYPTO_PASSWORD_SIZE];
     char made[CRYPTO_PASSWORD_SIZE];
     bool right;                 /* the check's outcome */

@@ -1,4 +1,5 @@
 """The vault's database in an operator's hands: the master key changed, backups, older copies, damage."""
+import contextlib
 import os
 import pathlib
 import shutil
@@ -118,7 +119,7 @@ def test_data_keys_change_while_serving(stand):
     stand.broker.stop()
 
     def sealed(path):
-        with sqlite3.connect(path) as database:
+        with contextlib.closing(sqlite3.connect(path)) as database:
             keys = database.execute("SELECT id FROM data_keys WHERE purpose = 'secret'").fetchall()
             return keys, database.execute("SELECT blob FROM secrets").fetchone()[0]
     keys, blob = sealed(before)

@@ -57,9 +57,34 @@ static void hkdf_gives_the_rfc_5869_answer(void **state)
     assert_memory_equal(got, want, sizeof want);
 }
 
+static void imported_passwords_are_checked(void **state)
+{
+    (void)state;
+    static const char vector[] =
+        "AAECAwQFBgcICQoLDA0ODw==$V/LC8HOXSNUWQZsGKohGZjI8WD6krhZVBKgfe1PGKgk=";
+    char kept[CRYPTO_PASSWORD_SIZE], made[CRYPTO_PASSWORD_SIZE];
+    assert_int_equal(crypto_pbkdf2_take(vector, kept), STATUS_OK);
+    assert_true(crypto_pbkdf2_is(kept));
+    assert_true(crypto_pbkdf2_check(VIEW("correct horse"), kept));
+    assert_false(crypto_pbkdf2_check(VIEW("correct horsf"), kept));
+    assert_false(crypto_pbkdf2_check(VIEW(""), kept));
+    kept[sizeof "pbkdf2-sha256$" - 1] = 'B'; /* another salt */
+    assert_false(crypto_pbkdf2_check(VIEW("correct horse"), kept));
+    static const char *const bad[] = {"", "$", "AAECAwQFBgcICQoLDA0ODw==", "AAEC$V/LC",
+                                      "AAECAwQFBgcICQoLDA0ODw==$V/LC8HOXSNUWQZsGKohGZjI8WD6krhZVBKgfe1PGKg==",
+                                      "!AECAwQFBgcICQoLDA0ODw==$V/LC8HOXSNUWQZsGKohGZjI8WD6krhZVBKgfe1PGKgk="};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_int_equal(crypto_pbkdf2_take(bad[i], kept), STATUS_INVALID);
+    }
+    assert_int_equal(crypto_password_hash(VIEW("x"), made), STATUS_OK);
+    assert_false(crypto_pbkdf2_is(made));
+    assert_false(crypto_pbkdf2_check(VIEW("x"), made));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(imported_passwords_are_checked),
         cmocka_unit_test(a_sealed_blob_opens_only_as_it_was),
         cmocka_unit_test(a_box_opens_with_its_key),
         cmocka_unit_test(hkdf_gives_the_rfc_5869_answer),

@@ -1,4 +1,21 @@
-# What is installed where, and the Debian package (cpack -G DEB).
-install(TARGETS seks-gateway seks-vault seks-proxy seks-audit COMPONENT daemons
-  RUNTIME DESTINATION ${CMAKE_INSTALL_SBINDIR})
-install(TARGETS seks COMPONENT command RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+# What is installed where, and the Debian package: cpack -G DEB in a build directory.
+install(TARGETS seks-gateway seks-vault seks-proxy seks-audit RUNTIME DESTINATION ${CMAKE_INSTALL_SBINDIR})
+install(TARGETS seks RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+file(GLOB units ${CMAKE_CURRENT_LIST_DIR}/systemd/*.service ${CMAKE_CURRENT_LIST_DIR}/systemd/*.target)
+install(FILES ${units} DESTINATION lib/systemd/system)
+
+set(CPACK_GENERATOR DEB)
+set(CPACK_PACKAGE_NAME seks-broker)
+set(CPACK_PACKAGE_CONTACT "SEKS Broker maintainers <maintainers@seks-broker.example>")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "Credential broker for AI agents")
+set(CPACK_PACKAGE_DESCRIPTION "Agents hold fake tokens; the broker puts the real provider key into their calls,
+ streams the answers back and records who did what.")
+set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
+set(CPACK_STRIP_FILES ON)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_SECTION net)
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_PACKAGE_DEPENDS "ca-certificates")
+set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA ${CMAKE_CURRENT_LIST_DIR}/debian/postinst)
+set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
+include(CPack)

@@ -29,10 +29,10 @@ static struct {
     struct loop *loop;
     struct channel *vault;
     struct question *first;
-    struct slots questions;
     int sweep_timer;
     struct log_limit limit;
 } links = {.sweep_timer = -1};
+static struct slots questions; /* large and zero: outside what the program's file holds */
 
 static void complain(const char *what)
 {
@@ -52,7 +52,7 @@ static void question_free(struct question *question)
             break;
         }
     }
-    slots_remove(&links.questions, question->id);
+    slots_remove(&questions, question->id);
     buffer_wipe(&question->record);
     free(question);
 }
@@ -82,7 +82,7 @@ static void question_send(struct question *question)
 static struct question *question_new(void *arg)
 {
     struct question *question = calloc(1, sizeof *question);
-    uint64_t id = question ? slots_add(&links.questions, question) : 0;
+    uint64_t id = question ? slots_add(&questions, question) : 0;
     if (id == 0) {
         free(question);
         return NULL;
@@ -139,7 +139,7 @@ enum status vault_tell(const struct schema *schema, const void *message)
 
 void vault_forget(uint64_t id)
 {
-    struct question *question = slots_find(&links.questions, id);
+    struct question *question = slots_find(&questions, id);
     if (question) {
         question_free(question);
     }
@@ -182,7 +182,7 @@ static void on_grant(struct view record)
         complain("the vault sent a malformed grant");
         return;
     }
-    struct question *question = slots_find(&links.questions, grant.call);
+    struct question *question = slots_find(&questions, grant.call);
     if (question && question->on_grant) {
         grant_fn *fn = question->on_grant;
         void *to = question->arg;
@@ -198,7 +198,7 @@ static void on_answer(struct view record)
         complain("the vault sent a malformed answer");
         return;
     }
-    struct question *question = slots_find(&links.questions, answer.call);
+    struct question *question = slots_find(&questions, answer.call);
     if (question && question->on_answer) {
         answer_fn *fn = question->on_answer;
         void *to = question->arg;

@@ -51,7 +51,6 @@ struct waiter {
 static struct {
     struct loop *loop;
     struct proxy *first;
-    struct slots calls;
     struct proxy_user *users;
     struct waiter *waiters;
     int sweep_timer;
@@ -62,6 +61,7 @@ static struct {
     size_t name_count;
     struct log_limit limit;
 } proxies = {.sweep_timer = -1};
+static struct slots proxy_calls; /* large and zero: outside what the program's file holds */
 
 static void complain(const char *what)
 {
@@ -145,7 +145,7 @@ uint64_t proxy_call_begin(struct channel_peer *peer, struct exchange *exchange)
 {
     struct proxy_user *user = calloc(1, sizeof *user);
     struct proxy *proxy = proxy_of(peer);
-    uint64_t id = user && proxy ? slots_add(&proxies.calls, user) : 0;
+    uint64_t id = user && proxy ? slots_add(&proxy_calls, user) : 0;
     if (id == 0) {
         free(user);
         return 0;
@@ -158,7 +158,7 @@ uint64_t proxy_call_begin(struct channel_peer *peer, struct exchange *exchange)
 
 void proxy_call_end(uint64_t id)
 {
-    struct proxy_user *user = slots_find(&proxies.calls, id);
+    struct proxy_user *user = slots_find(&proxy_calls, id);
     if (!user) {
         return;
     }
@@ -169,7 +169,7 @@ void proxy_call_end(uint64_t id)
         }
     }
     user->proxy->calls--;
-    slots_remove(&proxies.calls, id);
+    slots_remove(&proxy_calls, id);
     free(user);
 }
 
@@ -187,7 +187,7 @@ enum status proxy_send(struct channel_peer *proxy, const struct schema *schema,
 
 static struct exchange *exchange_of(const struct channel_peer *peer, uint64_t call)
 {
-    struct proxy_user *user = slots_find(&proxies.calls, call);
+    struct proxy_user *user = slots_find(&proxy_calls, call);
     return user && channel_server(user->proxy->channel) == peer ? user->exchange : NULL;
 }
 

@@ -135,7 +135,7 @@ static void on_waited(void *arg)
 {
     struct exchange *exchange = arg;
     exchange->waits = false;
-    if (proxy_pick()) {
+    if (proxy_any()) {
         ask_vault(exchange);
     } else {
         exchange_fail(exchange, STATUS_UNAVAILABLE, VIEW("no proxy is up; try again"));

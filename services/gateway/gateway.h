@@ -116,6 +116,7 @@ void proxy_wait_forget(const void *arg);
 /* The proxy with the fewest calls, or NULL when none is up.  It stays valid for as long as a question
  * to the vault takes, also when its address goes. */
 struct channel_peer *proxy_pick(void);
+bool proxy_any(void); /* whether there is one to pick */
 /* Gives EXCHANGE an id for its messages with PROXY; 0 for want of room. */
 uint64_t proxy_call_begin(struct channel_peer *proxy, struct exchange *exchange);
 void proxy_call_end(uint64_t id);

@@ -276,7 +276,7 @@ const char *links_unready(void)
     if (vault_state[0]) {
         return vault_state;
     }
-    return proxy_pick() ? NULL : "no proxy answers";
+    return proxy_any() ? NULL : "no proxy answers";
 }
 
 bool links_ready(void)

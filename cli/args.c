@@ -62,6 +62,10 @@ static int read_word(struct args *args, char *word)
         return fail(SEKS_USAGE, "leave it out to be asked, or use --file FILE or standard input",
                     "a secret's value is not taken from the command line");
     }
+    if (args->command->run == command_run) {
+        return fail(SEKS_USAGE, "put -- before the command: seks run AGENT -- COMMAND",
+                    "one word too many: %s", word);
+    }
     return wrong(args->command, "one word too many: ", word);
 }
 

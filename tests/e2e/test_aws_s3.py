@@ -2,6 +2,8 @@
 import hashlib
 import os
 import subprocess
+import sys
+from pathlib import Path
 
 import boto3
 import pytest
@@ -10,7 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 import s3_swift
-from conftest import Account, Broker
+from conftest import ROOT, Account, Broker
 
 REGION = s3_swift.REGION
 
@@ -88,3 +90,23 @@ def test_objects_with_boto3(s3):
     s3.delete_object(Bucket="bucket", Key="a/b.bin")
     with pytest.raises(ClientError, match="404"):
         s3.head_object(Bucket="bucket", Key="a/b.bin")
+
+
+UNMODIFIED = """
+import boto3
+s3 = boto3.client("s3")
+s3.create_bucket(Bucket="by-run")
+s3.put_object(Bucket="by-run", Key="a key", Body=b"Hello!")
+print(s3.get_object(Bucket="by-run", Key="a key")["Body"].read().decode())
+"""
+
+
+def test_seks_run_carries_boto3(aws_broker, aws_account, tmp_path):
+    """A script that knows no broker, under `seks run`, with a real key in the environment that must not be used."""
+    key = aws_account.call("POST", "/v1/account/keys", {"name": "run"}, 201)["key"]
+    aws_account.agent("runner")
+    seks = Path(os.environ.get("SEKS_BUILD") or ROOT / "build/release") / "cli/seks"
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "SEKS_SERVER": aws_broker.url, "SEKS_ACCOUNT_KEY": key,
+                   "AWS_ACCESS_KEY_ID": "AKIAREAL", "AWS_SECRET_ACCESS_KEY": "real", "AWS_SESSION_TOKEN": "real", "AWS_PROFILE": "no-such"}
+    done = subprocess.run([seks, "run", "runner", "--", sys.executable, "-c", UNMODIFIED], capture_output=True, text=True, env=environment)
+    assert done.stdout == "Hello!\n", done.stderr

@@ -58,7 +58,7 @@ def end(child, want=0):
 
 def type_password(child, prompt, password):
     child.expect(prompt)
-    child.waitnoecho()
+    assert child.waitnoecho(20)
     child.sendline(password)
 
 
@@ -209,7 +209,7 @@ def test_secret_at_a_prompt(shell):
     child = shell.type("secret", "set", "team/deploy")
     value = "v" * 6000  # longer than a line that a terminal collects
     child.expect("Value of team/deploy")
-    child.waitnoecho()
+    assert child.waitnoecho(20)
     for i in range(0, len(value), 500):
         child.send(value[i:i + 500])
     child.send("\x7fv\r")
@@ -227,7 +227,7 @@ def test_secret_at_a_prompt(shell):
 def test_ctrl_c_at_a_prompt_restores_the_terminal(shell):
     child = shell.type("secret", "set", "NEVER")
     child.expect("Value of NEVER")
-    child.waitnoecho()
+    assert child.waitnoecho(20)
     child.sendintr()
     child.read()
     child.close()
@@ -432,6 +432,31 @@ def test_run_carries_the_sdks(shell, providers, provider):
     before = len(providers[provider].seen)
     assert python(shell, SDK_SCRIPTS[provider], ANTHROPIC_AUTH_TOKEN="real") == "Hello!\n"
     assert len(providers[provider].seen) > before
+
+
+NODE_SCRIPTS = {
+    "openai": """
+        import OpenAI from "openai";
+        const answer = await new OpenAI().chat.completions.create({model: "m", messages: [{role: "user", content: "Hi"}]});
+        console.log(answer.choices[0].message.content);
+    """,
+    "anthropic": """
+        import Anthropic from "@anthropic-ai/sdk";
+        const answer = await new Anthropic().messages.create({model: "m", max_tokens: 9, messages: [{role: "user", content: "Hi"}]});
+        console.log(answer.content[0].text);
+    """,
+    "gemini": """
+        import {GoogleGenAI} from "@google/genai";
+        console.log((await new GoogleGenAI({}).models.generateContent({model: "m", contents: "Hi"})).text);
+    """,
+}
+
+
+@pytest.mark.parametrize("provider", NODE_SCRIPTS)
+def test_run_carries_the_npm_sdks(shell, provider, monkeypatch):
+    monkeypatch.chdir(ROOT / "tests/e2e")  # where node looks for packages
+    script = textwrap.dedent(NODE_SCRIPTS[provider])
+    assert shell.run("run", "coder", "--", "node", "--input-type=module", "-e", script).stdout == "Hello!\n"
 
 
 # ---- audit, providers, doctor ----

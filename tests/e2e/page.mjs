@@ -13,7 +13,7 @@ export async function withBrowser(work, options = {}) {
   const context = await chromium.launchPersistentContext(profile, {
     executablePath: '/usr/bin/chromium', args: FLAGS, ...options });
   try {
-    context.setDefaultTimeout(20000);
+    context.setDefaultTimeout(60000); // the machine may be busy
     return await work(context);
   } finally {
     await context.close();

@@ -78,7 +78,8 @@ async function story(page) {
   ensure(!(await page.content()).includes(keys.openai), 'a stored value is not shown');
   await makeAgent(page, 'coder', 'OpenAI');
   const old = await pasted(page, 'Python');
-  ensure(runPython(old).stdout === 'Hello!\n', `the pasted snippet: ${runPython(old).stderr}`);
+  const ran = runPython(old);
+  ensure(ran.stdout === 'Hello!\n', `the pasted snippet: ${ran.stderr}`);
   await button(page, 'Test it').click();
   await page.getByText(/^OpenAI answered 200/).waitFor();
 
@@ -200,7 +201,20 @@ async function markup(page) {
 const vaultPid = () => Number(execFileSync('pgrep', ['-f', `seks-vault .*${data}`], { encoding: 'utf8' }).trim().split('\n')[0]);
 
 async function failures(page, context) {
-  await signUp(page);
+  const email = await signUp(page);
+  await go(page, 'Account');
+  await button(page, 'Log out').click();
+  await page.getByText('You are logged out.').waitFor();
+  await page.getByRole('tab', { name: 'Sign up' }).click();
+  await page.getByLabel('Email').fill(email);
+  await page.getByLabel('Password').fill(PASSWORD);
+  await button(page, 'Sign up').click();
+  await page.getByRole('alert').getByText(/exists.*Log in instead/).waitFor();
+  await page.getByRole('tab', { name: 'Log in' }).click();
+  await page.getByLabel('Email').fill(email);
+  await page.getByLabel('Password').fill(PASSWORD);
+  await button(page, 'Log in').click();
+  await heading(page, 'Account').waitFor();
   await makeAgent(page, 'twin');
   await go(page, 'Agents');
   await button(page, 'Make an agent').click();
@@ -302,6 +316,17 @@ async function managing(page) {
   await page.waitForFunction(() => document.querySelectorAll('.log tbody tr').length > 2);
   await call(page, 'PUT', '/v1/account/secrets/LATER', { value: 'x' });
   await page.getByRole('row').filter({ hasText: 'LATER' }).waitFor(); // by the live mode
+  await page.evaluate(async () => {
+    const { csrf } = await (await fetch('/v1/account')).json();
+    await Promise.all(Array.from({ length: 210 }, (_, i) => fetch('/v1/account/secrets/LATER',
+      { method: 'PUT', headers: { 'X-CSRF-Token': csrf }, body: JSON.stringify({ value: `x${i}` }) })));
+  });
+  await page.waitForFunction(() => document.querySelectorAll('.log tbody tr').length > 210);
+  await button(page, 'Live').click();
+  await page.reload();
+  await button(page, 'Show older').click();
+  await page.getByRole('row').filter({ hasText: 'Signed up' }).waitFor(); // the first of all
+  await button(page, 'Show older').waitFor({ state: 'hidden' });
 
   await go(page, 'Account');
   await page.getByLabel('Present password').fill('not this one');

@@ -16,7 +16,7 @@ SCENARIOS = re.findall(r"\w+", re.search(r"^const scenarios = \{(.*)\};$", (HERE
 @pytest.fixture(scope="module")
 def told():
     done = subprocess.run([sys.executable, HERE / "page_world.py", "node", "story.mjs"], capture_output=True, text=True,
-                          timeout=300)
+                          timeout=600)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     return {line["name"]: line for line in lines}

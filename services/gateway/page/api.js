@@ -17,34 +17,38 @@ const sentence = (text) => {
   return trimmed[0].toUpperCase() + trimmed.slice(1) + (/[.!?]$/.test(trimmed) ? '' : '.');
 };
 
-function advice(status, response) {
+const AWAY = 'A part of the broker is away or starting.';
+const WHAT = { 429: 'That was too often.', 502: AWAY, 503: AWAY, 504: AWAY };
+
+const signingUp = (method, path) => method === 'POST' && path === '/v1/account';
+
+/** What to do about STATUS, in a sentence. */
+function advice(status, method, path, response) {
   const seconds = Number(response.headers.get('Retry-After'));
   const wait = seconds > 1 ? `Wait ${seconds} seconds, then try again.` : 'Wait a moment, then try again.';
   switch (status) {
-    case 403: return 'If you were logged in from another tab, reload this page.';
+    case 403: return signingUp(method, path) ? 'Ask whoever runs it for an account.'
+      : 'If you logged in anew in another tab, reload this page.';
     case 404: return 'It may have been deleted in the meantime. Reload this page.';
-    case 409: return 'Choose another name, or delete what is no longer needed.';
+    case 409: return signingUp(method, path) ? 'Log in instead, or use another email.'
+      : 'Choose another name, or delete what is no longer needed.';
     case 413: return 'Send less at once.';
     case 429: return wait;
-    case 502: case 503: case 504: return `Nothing was changed. ${wait}`;
+    case 502: case 503: case 504: return method === 'GET' ? wait
+      : `${wait} Reload first: the change may have been made all the same.`;
     default: return status >= 500
       ? `If it happens again, tell your operator the request id ${response.headers.get('Seks-Request-Id')}.` : '';
   }
 }
 
-const WHAT = {
-  429: 'That was too often.',
-  502: 'A part of the broker does not answer.',
-  503: 'A part of the broker is away or starting.',
-  504: 'A part of the broker does not answer in time.',
-};
+const PATIENCE_MS = 30000; // the gateway itself gives up on the vault after 5 s
 
 async function send(method, path, body) {
   const headers = {};
   if (body !== undefined) headers['Content-Type'] = 'application/json';
   if (session.csrf && method !== 'GET') headers['X-CSRF-Token'] = session.csrf;
   try {
-    return await fetch(path, { method, headers, body: body && JSON.stringify(body) });
+    return await fetch(path, { method, headers, body: body && JSON.stringify(body), signal: AbortSignal.timeout(PATIENCE_MS) });
   } catch {
     throw new Failure(0, 'The broker does not answer.',
       'Check that it runs and that your network is up, then try again.');
@@ -66,7 +70,7 @@ export async function api(method, path, body) {
   }
   const told = sentence(answer?.error);
   throw new Failure(status, [WHAT[status], told].filter(Boolean).join(' ') ||
-    `The broker answered ${status} with something that is not its own.`, advice(status, response),
+    `The broker answered ${status} with something that is not its own.`, advice(status, method, path, response),
   response.headers.get('Seks-Request-Id'));
 }
 

@@ -45,16 +45,14 @@ export function when(time, none = 'never') {
     unit ? relative.format(Math.round(away / size), unit) : away > 0 ? 'in a moment' : 'just now');
 }
 
-const clockOfDay = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', second: '2-digit' });
-const dayAndClock = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', hour: '2-digit',
-  minute: '2-digit', second: '2-digit' });
+const clockOfDay = new Intl.DateTimeFormat('en-GB', { timeStyle: 'medium' });
 
 /** The time of day, with the day when it is not today's. */
 export function exactly(time) {
   const date = new Date(time);
   const today = date.toDateString() === new Date().toDateString();
   return el('time', { datetime: date.toISOString(), title: full.format(date) },
-    (today ? clockOfDay : dayAndClock).format(date));
+    (today ? clockOfDay : full).format(date));
 }
 
 export const plural = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;

@@ -11,30 +11,29 @@ static const struct {
     unsigned http;
     const char *title;
     const char *type; /* as SDKs of this trade name it */
-    const char *aws;
 } errors[] = {
-    {400, "Bad Request", "invalid_request_error", "InvalidRequest"},
-    {401, "Unauthorized", "authentication_error", "InvalidAccessKeyId"},
-    {403, "Forbidden", "permission_error", "AccessDenied"},
-    {404, "Not Found", "not_found_error", "NoSuchKey"},
-    {405, "Method Not Allowed", "invalid_request_error", "MethodNotAllowed"},
-    {408, "Request Timeout", "timeout_error", "RequestTimeout"},
-    {409, "Conflict", "conflict_error", "OperationAborted"},
-    {411, "Length Required", "invalid_request_error", "MissingContentLength"},
-    {413, "Content Too Large", "request_too_large", "EntityTooLarge"},
-    {414, "URI Too Long", "request_too_large", "InvalidURI"},
-    {417, "Expectation Failed", "invalid_request_error", "InvalidRequest"},
-    {421, "Misdirected Request", "invalid_request_error", "InvalidRequest"},
-    {426, "Upgrade Required", "invalid_request_error", "InvalidRequest"},
-    {429, "Too Many Requests", "rate_limit_error", "SlowDown"},
-    {431, "Request Header Fields Too Large", "request_too_large", "RequestHeaderSectionTooLarge"},
-    {500, "Internal Server Error", "api_error", "InternalError"},
-    {501, "Not Implemented", "invalid_request_error", "NotImplemented"},
-    {502, "Bad Gateway", "api_error", "BadGateway"},
-    {503, "Service Unavailable", "overloaded_error", "ServiceUnavailable"},
-    {504, "Gateway Timeout", "timeout_error", "GatewayTimeout"},
-    {505, "HTTP Version Not Supported", "invalid_request_error", "InvalidRequest"},
-    {507, "Insufficient Storage", "api_error", "InternalError"},
+    {400, "Bad Request", "invalid_request_error"},
+    {401, "Unauthorized", "authentication_error"},
+    {403, "Forbidden", "permission_error"},
+    {404, "Not Found", "not_found_error"},
+    {405, "Method Not Allowed", "invalid_request_error"},
+    {408, "Request Timeout", "timeout_error"},
+    {409, "Conflict", "conflict_error"},
+    {411, "Length Required", "invalid_request_error"},
+    {413, "Content Too Large", "request_too_large"},
+    {414, "URI Too Long", "request_too_large"},
+    {417, "Expectation Failed", "invalid_request_error"},
+    {421, "Misdirected Request", "invalid_request_error"},
+    {426, "Upgrade Required", "invalid_request_error"},
+    {429, "Too Many Requests", "rate_limit_error"},
+    {431, "Request Header Fields Too Large", "request_too_large"},
+    {500, "Internal Server Error", "api_error"},
+    {501, "Not Implemented", "invalid_request_error"},
+    {502, "Bad Gateway", "api_error"},
+    {503, "Service Unavailable", "overloaded_error"},
+    {504, "Gateway Timeout", "timeout_error"},
+    {505, "HTTP Version Not Supported", "invalid_request_error"},
+    {507, "Insufficient Storage", "api_error"},
 };
 
 void json_append_text(struct buffer *json, struct view text)
@@ -137,26 +136,6 @@ static size_t error_row(unsigned http)
     return count - 1;
 }
 
-static void append_xml_text(struct buffer *xml, struct view text)
-{
-    for (size_t i = 0; i < text.size; i++) {
-        uint8_t byte = text.data[i];
-        if (byte == '<' || byte == '>' || byte == '&' || byte < 0x20 || byte >= 0x7f) {
-            buffer_printf(xml, "&#%u;", byte < 0x20 ? 0x20u : (unsigned)byte);
-        } else {
-            buffer_append_byte(xml, byte);
-        }
-    }
-}
-
-static void error_xml(struct buffer *body, size_t row, struct view detail, const char *request)
-{
-    buffer_printf(body, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>%s</Code><Message>",
-                  errors[row].aws);
-    append_xml_text(body, detail);
-    buffer_printf(body, "</Message><RequestId>%s</RequestId></Error>", request);
-}
-
 /* RFC 9457, with the members that the providers' SDKs look for. */
 static void error_problem(struct buffer *body, size_t row, struct view detail)
 {
@@ -202,14 +181,19 @@ enum MHD_Result answer_error(struct visit *visit, unsigned http, struct view det
     size_t row = error_row(http);
     bool api = visit->target && strncmp(visit->target, "/api/", 5) == 0;
     const char *type = "application/json";
-    const char *headers[7] = {NULL};
+    const char *headers[9] = {NULL};
     size_t count = 0;
     if (detail.size == 0) {
         detail = view_text(errors[row].title);
     }
-    if (aws4) {
-        type = "application/xml";
-        error_xml(&body, row, detail, visit->request);
+    if (aws4 || aws_caller(visit)) {
+        struct aws_error error = aws_error(visit, http, detail, &body);
+        http = error.http;
+        type = error.type;
+        if (error.code) {
+            headers[count++] = "x-amzn-ErrorType";
+            headers[count++] = error.code;
+        }
     } else if (api) {
         type = "application/problem+json";
         error_problem(&body, row, detail);

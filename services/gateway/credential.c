@@ -21,6 +21,7 @@ static const char *const parameters[] = {"key", "X-Amz-Credential", "AWSAccessKe
 struct search {
     char token[TOKEN_SIZE_MAX + 1];
     bool found, conflict, malformed, aws4;
+    bool presigned; /* the query is a signature; X-Amz-* in another is not ours to drop */
 };
 
 bool credential_header(const char *name)
@@ -99,6 +100,7 @@ static void consider_authorization(struct search *search, struct view value)
     } else if (view_is_nocase(scheme, "basic")) {
         consider_basic(search, rest);
     } else if (view_is_nocase(scheme, "aws")) {
+        search->aws4 = true; /* the older signature, but the same SDKs */
         consider(search, until(rest, ":"));
     } else if (view_is_nocase(scheme, "aws4-hmac-sha256")) {
         search->aws4 = true;
@@ -139,7 +141,7 @@ static bool is_credential_parameter(struct view parameter, struct search *search
         }
     }
     return view_is_nocase(name, "api_key") || view_is_nocase(name, "access_token") ||
-           view_starts(name, "X-Amz-") || view_starts(name, "x-amz-") ||
+           (search->presigned && (view_starts(name, "X-Amz-") || view_starts(name, "x-amz-"))) ||
            (search->aws4 && (view_is(name, "Signature") || view_is(name, "Expires")));
 }
 
@@ -148,6 +150,8 @@ static enum status copy_query(struct view rest, struct search *search, struct bu
     struct view path = until(rest, "?");
     struct view query = view_of(rest.data + path.size, rest.size - path.size);
     char separator = '?';
+    search->presigned = find_text(query, "?X-Amz-Credential=").size > 0 ||
+                        find_text(query, "&X-Amz-Credential=").size > 0;
     buffer_append_view(ret_rest, path);
     if (path.size == 0) {
         buffer_append_byte(ret_rest, '/');

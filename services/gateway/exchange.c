@@ -266,7 +266,10 @@ static ssize_t read_down(void *arg, uint64_t position, char *room, size_t size)
 static struct MHD_Response *make_response(struct exchange *exchange, const struct proxy_head *head)
 {
     bool bodiless = head->http == 204 || head->http == 304 || head->http < 200;
-    if (bodiless) {
+    /* libmicrohttpd would end the chunks of a HEAD's answer, which has none, and the next answer on
+     * the connection would begin with that. */
+    bool sizeless = strcmp(exchange->method, "HEAD") == 0 && head->body_size == BODY_SIZE_UNKNOWN;
+    if (bodiless || sizeless) {
         return MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
     }
     uint64_t size = head->body_size == BODY_SIZE_UNKNOWN ? MHD_SIZE_UNKNOWN : head->body_size;

@@ -12,7 +12,7 @@
  * api.c        the /v1 calls: routes, JSON in, the vault's JSON out
  * json_in.c    bodies of /v1 calls, field by field
  * links.c      the channels to the vault and the proxies
- * answers.c    error bodies and complete answers
+ * answers.c    error bodies and complete answers; answers_aws.c those for AWS clients
  * page.c       the web page's files */
 #ifndef SERVICES_GATEWAY_GATEWAY_H
 #define SERVICES_GATEWAY_GATEWAY_H
@@ -164,6 +164,21 @@ enum MHD_Result answer_error(struct visit *visit, unsigned http, struct view det
 enum MHD_Result answer_status(struct visit *visit, enum status status, struct view detail,
                               bool aws4);
 void answer_headers(struct visit *visit, struct MHD_Response *response);
+
+/* ---- answers_aws.c ---- */
+
+/* Whether the request carries a signature as AWS clients make them, also one that is refused before
+ * its token was looked for. */
+bool aws_caller(const struct visit *visit);
+
+struct aws_error {
+    unsigned http;
+    const char *type; /* Content-Type */
+    const char *code; /* for the header x-amzn-ErrorType, or NULL */
+};
+/* Appends the error in the form that SDKs of the target's service read. */
+struct aws_error aws_error(const struct visit *visit, unsigned http, struct view detail,
+                           struct buffer *ret_body);
 void json_append_text(struct buffer *json, struct view text); /* quoted and escaped */
 
 #endif

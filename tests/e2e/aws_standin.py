@@ -184,10 +184,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def s3(self):
         url = urlsplit(self.path)
-        key, objects = unquote(url.path, encoding="latin-1"), self.server.objects
+        key, objects = unquote(url.path), self.server.objects
+        query = dict(parse_qsl(url.query, keep_blank_values=True))
         if self.command == "PUT" and "x-amz-copy-source" in self.headers:
             objects[key] = objects["/" + unquote(self.headers["x-amz-copy-source"]).lstrip("/")]
             self.send(200, b"<CopyObjectResult><ETag>x</ETag></CopyObjectResult>")
+        elif self.command == "POST" and "uploads" in query:
+            self.send(200, b"<InitiateMultipartUploadResult><UploadId>u1</UploadId></InitiateMultipartUploadResult>")
+        elif self.command == "PUT" and "partNumber" in query:
+            self.server.parts[key, int(query["partNumber"])] = self.data
+            self.send(200, headers=[("ETag", f'"{hashlib.md5(self.data).hexdigest()}"')])
+        elif self.command == "POST" and "uploadId" in query:
+            numbers = sorted(n for k, n in self.server.parts if k == key)
+            objects[key] = b"".join(self.server.parts[key, n] for n in numbers), {}
+            self.send(200, b"<CompleteMultipartUploadResult><ETag>x</ETag></CompleteMultipartUploadResult>")
         elif self.command == "PUT":
             objects[key] = (self.data, {n: v for n, v in self.verified.headers.items()
                                         if n.startswith("x-amz-meta-") or n in ("content-type", "content-encoding")})
@@ -198,7 +208,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif key in objects and self.command in ("GET", "HEAD"):
             data, kept = objects[key]
             headers = [(n, v) for n, v in kept.items() if n != "content-type"]
-            self.send(200, data, kept.get("content-type", "binary/octet-stream"), headers)
+            span = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+            if span:
+                data = data[int(span[1]):int(span[2]) + 1]
+            self.send(206 if span else 200, data, kept.get("content-type", "binary/octet-stream"), headers)
         else:
             self.send(404, b"<Error><Code>NoSuchKey</Code><Message>not here</Message></Error>")
 
@@ -241,7 +254,7 @@ class Server(http.server.ThreadingHTTPServer):
 
 def start(session=None):
     server = Server(("127.0.0.1", 0), Handler)
-    server.session, server.seen, server.refusals, server.objects = session, [], [], {}
+    server.session, server.seen, server.refusals, server.objects, server.parts = session, [], [], {}, {}
     server.origin = f"http://127.0.0.1:{server.server_address[1]}"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server

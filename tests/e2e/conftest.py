@@ -13,6 +13,8 @@ import requests
 
 import standin
 
+pytest_plugins = ["aws_world"]
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 for name in list(os.environ):
     if name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE",

@@ -5,7 +5,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "services/gateway/gateway.h"
 #include "services/gateway/reads.h"
+
+struct config config; /* main.c has it; errors for AWS clients look at its providers */
 
 static const char good[] = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
 static const char bad[] = "GET /a HTTP/1.1\r\nHost : a\r\n\r\n";

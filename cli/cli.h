@@ -263,7 +263,7 @@ command_fn command_agent_add, command_agent_list, command_agent_show, command_ag
     command_agent_renew, command_agent_rm;
 command_fn command_token_add, command_token_list, command_token_renew, command_token_rm;
 command_fn command_env, command_run, command_audit_list, command_audit_follow;
-command_fn command_providers, command_doctor, command_completion, command_help;
+command_fn command_providers, command_doctor, command_unseal, command_completion, command_help;
 
 /* keygen [--split] DIR, keygen --kubernetes [DIR]: makes DIR and the key files that it lacks, never
  * overwrites one; lays them out for each daemon. */

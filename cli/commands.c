@@ -96,6 +96,8 @@ const struct command commands[] = {
      "check the way from here to the providers, step by step"},
     {"keygen", NULL, "[--split] DIR | --kubernetes [DIR]", 0, 0, 0, NULL, command_keygen,
      "make the keys that DIR lacks, for all daemons"},
+    {"unseal", NULL, "DIR", 1, 1, BIT(JSON) | BIT(HELP) | BIT(FILE), command_unseal, NULL,
+     "give the sealed vault on DIR one share of its master key, or its passphrase"},
     {"completion", NULL, "SHELL", 1, 1, BIT(HELP), command_completion, NULL,
      "print the completion script for bash, zsh or fish"},
     {"help", NULL, "[COMMAND [VERB]]", 0, 2, BIT(HELP), command_help, NULL, "print how a command is used"},

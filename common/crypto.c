@@ -253,3 +253,17 @@ bool crypto_password_check(struct view password, const char *hash)
     return sodium_init() >= 0 &&
            crypto_pwhash_str_verify(hash, (const char *)password.data, password.size) == 0;
 }
+
+enum { PASSPHRASE_PASSES = 3, PASSPHRASE_BYTES = 64 << 20 };
+_Static_assert(crypto_pwhash_SALTBYTES == CRYPTO_SALT_BYTES, "libsodium's salt is ours");
+
+enum status crypto_passphrase_key(struct view passphrase, const uint8_t *salt, uint8_t *ret_key)
+{
+    if (sodium_init() < 0 ||
+        crypto_pwhash(ret_key, CRYPTO_KEY_BYTES, (const char *)passphrase.data, passphrase.size,
+                      salt, PASSPHRASE_PASSES, PASSPHRASE_BYTES,
+                      crypto_pwhash_ALG_ARGON2ID13) != 0) {
+        return STATUS_INTERNAL;
+    }
+    return STATUS_OK;
+}

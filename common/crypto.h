@@ -74,6 +74,12 @@ MUST_USE enum status crypto_password_hash(struct view password, char *ret_hash);
 /* Whether HASH was made of PASSWORD; one that is malformed was not. */
 bool crypto_password_check(struct view password, const char *hash);
 
+enum { CRYPTO_SALT_BYTES = 16 };
+/* A key from a passphrase: Argon2id with 64 MiB and three passes (RFC 9106 section 4, the second choice),
+ * some 150 ms.  SALT has CRYPTO_SALT_BYTES, RET_KEY takes CRYPTO_KEY_BYTES. */
+MUST_USE enum status crypto_passphrase_key(struct view passphrase, const uint8_t *salt,
+                                           uint8_t *ret_key);
+
 /* Passwords of an import: PBKDF2-HMAC-SHA256 (RFC 8018), 100,000 rounds, about 30 ms to check; never
  * made here.  TAKE turns "SALT$HASH", both base64, into what is kept (CRYPTO_PASSWORD_SIZE bytes):
  * STATUS_INVALID unless it is that, with at least 8 bytes of salt. */

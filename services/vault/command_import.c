@@ -1,11 +1,9 @@
 /* command_import.c - seks-vault import: takes an upstream broker's database over, all of it or none. */
-#include "commands.h"
+#include "import.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "import.h"
 
 /* The old master key: a file with 64 hex digits, as ours. */
 static enum status read_old_key(const char *path, struct secret **ret_key)

@@ -18,6 +18,8 @@ static const struct option option_rows[] = {
      false},
     {"providers", OPTION_TEXT, &options.providers, "FILE with the operator's providers (import)",
      false},
+    {"shares", OPTION_NUMBER, &options.shares, "COUNT of shares (split-master)", false},
+    {"threshold", OPTION_NUMBER, &options.threshold, "COUNT that is enough (split-master)", false},
     {"skip", OPTION_FLAG, &options.skip, "leave out what cannot be taken (import)", false},
     {"accept-wider-access", OPTION_FLAG, &options.accept_wider,
      "take secrets that were kept for some agents (import)", false},
@@ -32,6 +34,12 @@ static const struct command {
 } commands[] = {
     {"rotate-master", NULL, "make a new master key and put all data keys under it",
      command_rotate_master},
+    {"split-master", NULL, "print the master key as shares, so that its file can go",
+     command_split_master},
+    {"join-master", NULL, "make the file again, from shares on standard input",
+     command_join_master},
+    {"passphrase-master", NULL, "lock the master key with a passphrase, so that its file can go",
+     command_passphrase_master},
     {"rotate-keys", "ACCOUNT", "seal an account's secrets (its email or id, or all) under a new key",
      command_rotate_keys},
     {"backup", "FILE", "copy the database, also while the vault runs", command_backup},
@@ -41,13 +49,18 @@ static const struct command {
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 
+void command_say(const char *format, va_list args)
+{
+    fputs("seks-vault: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+}
+
 enum status command_fail(enum status status, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    fputs("seks-vault: ", stderr);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
+    command_say(format, args);
     va_end(args);
     return status;
 }

@@ -4,11 +4,14 @@
  * command_rotate.c  rotate-master; command_keys.c rotate-keys
  * command_backup.c  backup, restore
  * command_import.c  import
+ * command_split.c   split-master, join-master, passphrase-master
  *
  * Where a vault runs on the data directory they ask it (control.c); else they open the database
  * themselves.  Results go to standard output, everything else to standard error. */
 #ifndef VAULT_COMMANDS_H
 #define VAULT_COMMANDS_H
+
+#include <stdarg.h>
 
 #include "proto/control_client.h"
 #include "vault.h"
@@ -19,11 +22,14 @@ struct command_options {
     bool replace;
     const char *old_key, *providers; /* files, for import */
     bool skip, accept_wider;
+    uint64_t shares, threshold; /* for split-master */
 };
 
 /* Runs the command that argv[1] names; main's exit status. */
 int commands_run(int argc, char **argv);
 
+/* A line on standard error. */
+void command_say(const char *format, va_list args) __attribute__((format(printf, 1, 0)));
 /* For all: what went wrong, in a line; yields STATUS. */
 MUST_USE enum status command_fail(enum status status, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -36,6 +42,9 @@ enum status command_rotate_master(const struct command_options *options);
 enum status command_rotate_keys(const struct command_options *options);
 enum status command_backup(const struct command_options *options);
 enum status command_restore(const struct command_options *options);
+enum status command_split_master(const struct command_options *options);
+enum status command_join_master(const struct command_options *options);
+enum status command_passphrase_master(const struct command_options *options);
 enum status command_import(const struct command_options *options);
 
 #endif

@@ -52,7 +52,8 @@ static enum status take_master(struct control_call *call, const struct control_a
 static void command_status(struct control_call *call, const struct control_ask *in)
 {
     (void)in;
-    answer(call, STATUS_OK, 0, "the vault serves");
+    const char *why = call->vault->closed_because;
+    answer(call, STATUS_OK, call->vault->door, why[0] ? why : "the vault serves");
 }
 
 /* Whether the master key in the box is the one in use: 1 or 0. */
@@ -142,18 +143,31 @@ static void command_resealing(struct control_call *call, const struct control_as
     answer(call, STATUS_OK, call->vault->resealing, NULL);
 }
 
+static void command_unseal(struct control_call *call, const struct control_ask *in)
+{
+    CLEANUP(secret_free) struct secret *word = NULL;
+    const char *why = "";
+    enum status status = intake_open(call->vault, in->box, &word);
+    if (status == STATUS_OK) {
+        status = unseal_take(call->vault, secret_view(word), &why);
+    }
+    answer(call, status, call->vault->door, why[0] ? why : call->vault->closed_because);
+}
+
 /* ---- the door ---- */
 
 static const struct {
     const char *name;
     control_fn *run;
+    bool sealed; /* also while there is no master key */
 } commands[] = {
-    {"status", command_status},
-    {"under", command_under},
-    {"rotate-master", command_rotate_master},
-    {"backup", command_backup},
-    {"rotate-keys", command_rotate_keys},
-    {"resealing", command_resealing},
+    {"status", command_status, true},
+    {"unseal", command_unseal, true},
+    {"under", command_under, false},
+    {"rotate-master", command_rotate_master, false},
+    {"backup", command_backup, false},
+    {"rotate-keys", command_rotate_keys, false},
+    {"resealing", command_resealing, false},
 };
 
 static void came(void *arg, struct channel_peer *peer, struct view record)
@@ -166,10 +180,15 @@ static void came(void *arg, struct channel_peer *peer, struct view record)
     }
     call.call = in.call;
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
-        if (view_is(in.command, commands[i].name)) {
-            commands[i].run(&call, &in);
-            return;
+        if (!view_is(in.command, commands[i].name)) {
+            continue;
         }
+        if (call.vault->door == DOOR_SEALED && !commands[i].sealed) {
+            answer(&call, STATUS_UNAVAILABLE, 0, call.vault->closed_because);
+        } else {
+            commands[i].run(&call, &in);
+        }
+        return;
     }
     answer(&call, STATUS_INVALID, 0, "the vault knows no such command");
 }

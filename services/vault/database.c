@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static enum status make_directory(const char *path)
+enum status database_directory(const char *path)
 {
     if (mkdir(path, 0700) != 0 && errno != EEXIST) {
         log_error("vault", "cannot make %s: %s", path, strerror(errno));
@@ -73,7 +73,7 @@ enum status database_open(const char *data, const struct masters *masters,
     char path[VAULT_PATH_SIZE];
     enum status status = vault_path(data, "vault.db", path);
     if (status == STATUS_OK) {
-        status = make_directory(data);
+        status = database_directory(data);
     }
     if (status == STATUS_OK) {
         status = open_at(path, data, masters, &store, &keys);

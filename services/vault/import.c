@@ -6,7 +6,6 @@
 #include "import.h"
 
 #include <sodium.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,9 +25,7 @@ static void problem(struct import *import, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    fputs("seks-vault: ", stderr);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
+    command_say(format, args);
     va_end(args);
     import->counts.problems++;
 }
@@ -54,9 +51,8 @@ static enum status each_row(const struct import *import, const char *sql, const 
         status = fn(arg, statement);
     }
     if (sqlite3_finalize(statement) != SQLITE_OK || code != SQLITE_OK) {
-        fprintf(stderr, "seks-vault: the export cannot be read: %s\n",
-                sqlite3_errmsg(import->source->db));
-        return STATUS_INVALID;
+        return command_fail(STATUS_INVALID, "the export cannot be read: %s",
+                            sqlite3_errmsg(import->source->db));
     }
     return status;
 }

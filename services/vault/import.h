@@ -6,7 +6,7 @@
 #ifndef VAULT_IMPORT_H
 #define VAULT_IMPORT_H
 
-#include "vault.h"
+#include "commands.h"
 
 /* An export, in memory or read-only; its tables and columns by the names that they have. */
 struct import_source {

@@ -5,24 +5,12 @@
  */
 #include "import.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 enum { DUMP_MAX = 1 << 30 };
-
-__attribute__((format(printf, 1, 2))) static enum status refuse(const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    fputs("seks-vault: ", stderr);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
-    va_end(args);
-    return STATUS_INVALID;
-}
 
 /* What a dump may do. */
 static int permit(void *arg, int action, const char *a, const char *b, const char *database,
@@ -70,7 +58,7 @@ static enum status run_dump(struct import_source *source, FILE *file, const char
     CLEANUP(buffer_free) struct buffer text = BUFFER_EMPTY;
     char *why = NULL;
     if (read_dump(file, &text) != STATUS_OK) {
-        return refuse("cannot read %s", path);
+        return command_fail(STATUS_INVALID, "cannot read %s", path);
     }
     if (sqlite3_open_v2(":memory:", &source->db, SQLITE_OPEN_READWRITE, NULL) != SQLITE_OK) {
         return STATUS_INTERNAL;
@@ -78,7 +66,7 @@ static enum status run_dump(struct import_source *source, FILE *file, const char
     (void)sqlite3_limit(source->db, SQLITE_LIMIT_ATTACHED, 0);
     (void)sqlite3_set_authorizer(source->db, permit, NULL);
     if (sqlite3_exec(source->db, (const char *)text.data, NULL, NULL, &why) != SQLITE_OK) {
-        enum status status = refuse("the dump is not as one of the upstream broker: %s",
+        enum status status = command_fail(STATUS_INVALID, "the dump is not as one of the upstream broker: %s",
                                     why ? why : "no memory");
         sqlite3_free(why);
         return status;
@@ -93,7 +81,7 @@ static enum status open_file(struct import_source *source, const char *path)
     struct stat info;
     (void)snprintf(log, sizeof log, "%s-wal", path);
     if (stat(log, &info) == 0 && info.st_size > 0) {
-        return refuse("%s holds changes that are not in the database yet: stop the old broker, and "
+        return command_fail(STATUS_INVALID, "%s holds changes that are not in the database yet: stop the old broker, and "
                       "copy its database with sqlite3's .backup", log);
     }
     char *uri = sqlite3_mprintf("file:%s?immutable=1", path);
@@ -103,7 +91,7 @@ static enum status open_file(struct import_source *source, const char *path)
     if (code != SQLITE_OK ||
         sqlite3_exec(source->db, "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON", NULL,
                      NULL, NULL) != SQLITE_OK) {
-        return refuse("cannot open %s", path);
+        return command_fail(STATUS_INVALID, "cannot open %s", path);
     }
     (void)sqlite3_set_authorizer(source->db, permit, NULL);
     return STATUS_OK;
@@ -150,7 +138,7 @@ static enum status need_columns(const struct import_source *source, const char *
         return STATUS_OK;
     }
     (void)snprintf(text, sizeof text, "%s (%s)", table, columns);
-    return refuse("this is no export of the upstream broker: it lacks %s", text);
+    return command_fail(STATUS_INVALID, "this is no export of the upstream broker: it lacks %s", text);
 }
 
 /* A table with rows that this program does not know may hold what must not be lost. */
@@ -167,9 +155,9 @@ static enum status nothing_else(const struct import_source *source)
         int code = sqlite3_step(statement);
         status = code == SQLITE_DONE ? STATUS_OK
                  : code == SQLITE_ROW
-                     ? refuse("the export has a table that is not known here: %s",
+                     ? command_fail(STATUS_INVALID, "the export has a table that is not known here: %s",
                               (const char *)sqlite3_column_text(statement, 0))
-                     : refuse("the export is damaged: %s", sqlite3_errmsg(source->db));
+                     : command_fail(STATUS_INVALID, "the export is damaged: %s", sqlite3_errmsg(source->db));
     }
     (void)sqlite3_finalize(statement); /* repeats the failure that step reported */
     return status;
@@ -213,7 +201,7 @@ enum status import_source_open(const char *path, struct import_source *ret_sourc
     char head[sizeof magic] = "";
     FILE *file = fopen(path, "re");
     if (!file) {
-        return refuse("cannot read %s", path);
+        return command_fail(STATUS_INVALID, "cannot read %s", path);
     }
     size_t got = fread(head, 1, sizeof head, file);
     rewind(file);

@@ -40,6 +40,12 @@ static bool there(const char *dir, const char *name)
     return dir[0] && vault_path(dir, name, path) == STATUS_OK && access(path, F_OK) == 0;
 }
 
+bool master_is_sealed(const char *dir)
+{
+    return !in_environment && !there(credentials, key_name) && !there(dir, key_name) &&
+           there(dir, "master.unseal");
+}
+
 static enum status read_current(const char *dir, struct secret **ret_key)
 {
     if (!in_environment) {

@@ -16,20 +16,6 @@ static const uint64_t day_ms = 24ull * 60 * 60 * 1000;
 
 /* ---- opening ---- */
 
-static enum status open_database(struct vault *vault)
-{
-    CLEANUP(master_free) struct master master = {0};
-    enum status status = master_read(vault->options.keys, &master);
-    const struct masters masters = master_views(&master);
-    if (status == STATUS_OK) {
-        status = database_open(vault->options.data, &masters, &vault->store, &vault->keys);
-    }
-    if (status == STATUS_OK) {
-        status = dead_prune(vault->store, clock_wall_ms() - DEAD_KEPT_MS_DAYS * day_ms);
-    }
-    return status;
-}
-
 /* The two halves come in two files: whether they fit is tried. */
 static enum status intake_fits(struct vault *vault)
 {
@@ -117,10 +103,39 @@ static enum status open_sockets(struct vault *vault)
     if (status == STATUS_OK) {
         status = control_open(vault);
     }
+    return status;
+}
+
+enum status vault_use_database(struct vault *vault, const struct masters *masters)
+{
+    enum status status = database_open(vault->options.data, masters, &vault->store, &vault->keys);
     if (status == STATUS_OK) {
-        status = reseal_open(vault);
+        status = dead_prune(vault->store, clock_wall_ms() - DEAD_KEPT_MS_DAYS * day_ms);
     }
+    if (status == STATUS_OK) {
+        vault->touches = touches_new(vault->store);
+        status = vault->touches ? STATUS_OK : STATUS_INTERNAL;
+    }
+    if (status != STATUS_OK) { /* who unseals may try again */
+        keys_free(&vault->keys);
+        store_close(&vault->store);
+    }
+    return status;
+}
+
+enum status vault_serve(struct vault *vault)
+{
+    bool ticking = loop_every(vault->loop, TOUCH_MS, write_touches, vault) >= 0;
+    enum status status = ticking ? reseal_open(vault) : STATUS_INTERNAL;
     return status == STATUS_OK ? epoch_open(vault) : status;
+}
+
+static enum status open_database(struct vault *vault)
+{
+    CLEANUP(master_free) struct master master = {0};
+    enum status status = master_read(vault->options.keys, &master);
+    const struct masters masters = master_views(&master);
+    return status == STATUS_OK ? vault_use_database(vault, &masters) : status;
 }
 
 enum status vault_open(struct vault *vault, struct loop *loop)
@@ -134,20 +149,26 @@ enum status vault_open(struct vault *vault, struct loop *loop)
     if (status == STATUS_OK) {
         status = read_providers(vault);
     }
+    bool sealed = status == STATUS_OK && master_is_sealed(vault->options.keys);
     if (status == STATUS_OK) {
-        status = open_database(vault);
+        status = sealed ? database_directory(vault->options.data) : open_database(vault);
     }
     if (status == STATUS_OK) {
-        vault->touches = touches_new(vault->store);
-        bool ticking = vault->touches && loop_every(loop, TOUCH_MS, write_touches, vault) >= 0;
-        status = ticking ? hasher_new(loop, &vault->hasher) : STATUS_INTERNAL;
+        status = hasher_new(loop, &vault->hasher);
     }
-    return status == STATUS_OK ? open_sockets(vault) : status;
+    if (status == STATUS_OK) {
+        status = open_sockets(vault);
+    }
+    if (status == STATUS_OK) {
+        status = sealed ? unseal_open(vault) : vault_serve(vault);
+    }
+    return status;
 }
 
 void vault_close(struct vault *vault)
 {
     epoch_close(vault);
+    unseal_close(vault);
     door_forget(vault, NULL);
     hasher_free(&vault->hasher);
     denials_free(&vault->denials);

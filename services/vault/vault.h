@@ -12,7 +12,7 @@
  * denials.c      refusals on that way: written, or counted when there are too many
  * audit_mark.c   how far the audit log went, so that a shorter one is noticed
  * touch.c        last-used times, written in batches
- * master.c       where the master key comes from
+ * master.c       where the master key comes from; seal_plan.h, unseal.c when it comes from people
  * database.c     opens both; mark.c says that there has been a database
  * kek.c, rewrap.c what it wraps, and how it is changed
  * keys.c, seal.c the data keys, and secrets under those
@@ -46,6 +46,8 @@ struct keys;
 struct backup_job;
 struct held_record;
 struct epoch;
+struct unseal;
+struct masters;
 
 enum {
     AUDIT_DEADLINE_MS = 1800,              /* design: a call is refused within 2 s */
@@ -92,6 +94,7 @@ struct vault {
     struct held_record *held;           /* a list, oldest first, while checking */
     size_t held_count;
     struct epoch *epoch;
+    struct unseal *unseal;              /* NULL unless sealed */
     struct reseal reseal;
     bool resealing;
     struct loop *loop;
@@ -136,6 +139,19 @@ void pending_add(struct vault *vault, struct pending *pending, struct channel_pe
 void pending_remove(struct vault *vault, struct pending *pending);
 /* Encodes and queues; a peer that has gone is no failure. */
 void vault_send(struct channel_peer *peer, const struct schema *schema, const void *message);
+
+/* The two steps for which the master key is needed, at the start or when it is unsealed. */
+MUST_USE enum status vault_use_database(struct vault *vault, const struct masters *masters);
+MUST_USE enum status vault_serve(struct vault *vault);
+
+/* ---- unseal.c ---- */
+
+/* Seals the door until unseal_take() has had what KEYS/master.unseal says. */
+MUST_USE enum status unseal_open(struct vault *vault);
+void unseal_close(struct vault *vault);
+/* A share, or the passphrase.  RET_WHY is a sentence about what came of it, empty when more shares are
+ * needed. */
+MUST_USE enum status unseal_take(struct vault *vault, struct view word, const char **ret_why);
 
 /* ---- door.c ---- */
 
@@ -284,6 +300,8 @@ void touches_write(struct touches *touches);
 struct master {
     struct secret *current, *previous; /* previous: NULL when there is none */
 };
+/* Whether DIR says how to unseal (seal_plan.h) and no master key is there or in the environment. */
+bool master_is_sealed(const char *dir);
 /* Takes MASTER_KEY and CREDENTIALS_DIRECTORY out of the environment; called by daemon_run(). */
 void master_take_environment(void);
 /* From the environment (with a warning), the systemd credential or the file master.key in DIR; and
@@ -300,7 +318,8 @@ MUST_USE enum status mark_make(const char *dir, const char *install);
 
 /* ---- database.c ---- */
 
-struct masters;
+/* Makes the directory PATH unless it is there. */
+MUST_USE enum status database_directory(const char *path);
 /* Opens DATA/vault.db for use, or makes it where there never was one; wrong MASTERS, or a database
  * that is damaged or lost, leave every file as it was.  Logs its own failure. */
 MUST_USE enum status database_open(const char *data, const struct masters *masters,

@@ -71,7 +71,7 @@ void print_record(const json_t *record)
         const char *name;
         int width;
     } fields[] = {{"seq", 7},      {"time", 24},    {"kind", 8},     {"action", 14}, {"agent", 26},
-                  {"provider", 11}, {"method", 6}, {"status", 6}, {"path", 1}};
+                  {"client", 15}, {"provider", 11}, {"method", 6}, {"status", 6}, {"path", 1}};
     const char *kind = text_at(record, "kind"), *reason = text_at(record, "reason");
     json_int_t http = json_integer_value(json_object_get(record, "status"));
     bool bad = (kind && strcmp(kind, "denied") == 0) || http >= 400;

@@ -21,6 +21,7 @@ static struct {
     struct desk *desk;
     struct loop *loop;
     int timer;
+    uint64_t unknown, removed; /* outcomes, and files, since the start */
     uint64_t ticked_ms, said_ms, shipped; /* the record up to which it was told to */
 } self = {.segment_size = 256 << 20, .outcome_wait = OUTCOME_WAIT_MS / 1000, .timer = -1};
 
@@ -108,10 +109,11 @@ static void tick(void *arg)
         ledger_claim_all(self.ledger); /* nobody could claim anything */
     }
     size_t unknown = ledger_give_up(self.ledger, self.outcome_wait * 1000);
+    self.unknown += unknown;
     if (unknown > 0) {
         log_warn("unknown", "%zu calls got no outcome", unknown);
     }
-    (void)ledger_retain(self.ledger, self.keep_days * day_ms, self.keep_bytes); /* logs itself */
+    self.removed += ledger_retain(self.ledger, self.keep_days * day_ms, self.keep_bytes);
     desk_follow(self.desk);
     ship_on();
     if (ledger_sign(self.ledger)) {
@@ -162,7 +164,19 @@ static bool audit_ready(void)
 
 static void audit_metrics(struct buffer *text)
 {
+    const struct {
+        const char *name, *kind;
+        uint64_t value;
+    } rows[] = {
+        {"seks_audit_unknown_total", "counter", self.unknown},
+        {"seks_audit_removed_files_total", "counter", self.removed},
+        {"seks_audit_shipped_seq", "gauge", self.ship ? ship_next(self.ship) - 1 : 0},
+    };
     desk_metrics(self.desk, text);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        buffer_printf(text, "# TYPE %s %s\n%s %llu\n", rows[i].name, rows[i].kind, rows[i].name,
+                      (unsigned long long)rows[i].value);
+    }
 }
 
 static void audit_close(void)

@@ -33,6 +33,7 @@ struct ship {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     struct files_copy *follow; /* under the lock, as is the next */
+    uint64_t told; /* `next`, after each round */
     bool stop;
 };
 
@@ -207,6 +208,7 @@ static void *thread_main(void *arg)
         ship_files(ship, &copy->files);
         files_copy_free(&copy);
         pthread_mutex_lock(&ship->lock);
+        ship->told = ship->next;
     }
     pthread_mutex_unlock(&ship->lock);
     return NULL;
@@ -225,6 +227,7 @@ enum status ship_new(int out, const struct files *files, uint64_t next, struct s
     if (!read_mark(ship) || ship->next > next) {
         ship->next = next;
     }
+    ship->told = ship->next;
     ship->started = pthread_create(&ship->thread, NULL, thread_main, ship) == 0;
     if (!ship->started) {
         return STATUS_INTERNAL;
@@ -251,6 +254,14 @@ void ship_free(struct ship **ship_at)
     pthread_mutex_destroy(&ship->lock);
     free(ship);
     *ship_at = NULL;
+}
+
+uint64_t ship_next(struct ship *ship)
+{
+    pthread_mutex_lock(&ship->lock);
+    uint64_t next = ship->told;
+    pthread_mutex_unlock(&ship->lock);
+    return next;
 }
 
 void ship_follow(struct ship *ship, const struct files *files)

@@ -6,7 +6,10 @@ import subprocess
 import time
 
 import pytest
+import requests
 
+import standin
+from conftest import PASSWORD
 from test_audit import call, new_broker, records_of, verify, wait_for
 
 REFUSED_WITHIN_S, RESUMED_WITHIN_S = 2.0, 5.0
@@ -76,6 +79,27 @@ def test_nothing_is_called_unwritten(faulty, providers, name):
     gap = [r for r in records(faulty) if r["action"] == "audit.gap"][-1]
     assert "4 requests refused" in gap["reason"] and gap["duration_ms"] > 0
     assert len(providers["openai"].seen) == seen + 1
+
+
+@pytest.mark.parametrize("name", ["full disk", "stopped"])
+def test_nothing_else_is_done_unwritten(faulty, name):
+    """No raw secret, no change and no login either; what was refused did not happen."""
+    account, url = faulty.account, faulty.url
+    agent = account.agent(f"reader {name}", direct_access=True)
+    get = {"json": {"name": "OPENAI_API_KEY"}, "headers": {"Authorization": f"Bearer {agent['token']}"}}
+    assert requests.post(f"{url}/v1/secrets/get", **get).status_code == 200
+    login = {"email": account.email, "password": PASSWORD}
+    with injected(faulty, "write:error=ENOSPC") if name == "full disk" else stopped(faulty):
+        for ask in (lambda: requests.post(f"{url}/v1/secrets/get", **get, timeout=20),
+                    lambda: requests.post(f"{url}/v1/session", json=login, timeout=20),
+                    lambda: account.http.post(f"{url}/v1/account/agents", json={"name": f"never {name}"}, timeout=20),
+                    lambda: account.http.delete(f"{url}/v1/account/agents/{agent['agent']['id']}", timeout=20)):
+            answer = ask()
+            assert answer.status_code == 503 and "audit log" in answer.json()["error"], answer.text
+            assert standin.KEYS["openai"] not in answer.text and "Set-Cookie" not in answer.headers
+    wait_for(lambda: call(faulty).status_code == 200, RESUMED_WITHIN_S)
+    names = {a["name"] for a in account.call("GET", "/v1/account/agents")["agents"]}
+    assert f"reader {name}" in names and f"never {name}" not in names
 
 
 def test_killed_again_and_again(faulty, providers):

@@ -1,4 +1,5 @@
 """What happens when the audit daemon cannot write: nothing is called, callers are told why, and it ends by itself."""
+import concurrent.futures
 import contextlib
 import os
 import signal
@@ -90,11 +91,13 @@ def test_nothing_else_is_done_unwritten(faulty, name):
     assert requests.post(f"{url}/v1/secrets/get", **get).status_code == 200
     login = {"email": account.email, "password": PASSWORD}
     with injected(faulty, "write:error=ENOSPC") if name == "full disk" else stopped(faulty):
-        for ask in (lambda: requests.post(f"{url}/v1/secrets/get", **get, timeout=20),
-                    lambda: requests.post(f"{url}/v1/session", json=login, timeout=20),
-                    lambda: account.http.post(f"{url}/v1/account/agents", json={"name": f"never {name}"}, timeout=20),
-                    lambda: account.http.delete(f"{url}/v1/account/agents/{agent['agent']['id']}", timeout=20)):
-            answer = ask()
+        asks = [lambda: requests.post(f"{url}/v1/secrets/get", **get, timeout=20),
+                lambda: requests.post(f"{url}/v1/session", json=login, timeout=20),
+                lambda: account.http.post(f"{url}/v1/account/agents", json={"name": f"never {name}"}, timeout=20),
+                lambda: account.http.delete(f"{url}/v1/account/agents/{agent['agent']['id']}", timeout=20)]
+        with concurrent.futures.ThreadPoolExecutor(len(asks)) as pool:
+            answers = list(pool.map(lambda ask: ask(), asks))
+        for answer in answers:
             assert answer.status_code == 503 and "audit log" in answer.json()["error"], answer.text
             assert standin.KEYS["openai"] not in answer.text and "Set-Cookie" not in answer.headers
     wait_for(lambda: call(faulty).status_code == 200, RESUMED_WITHIN_S)

@@ -19,7 +19,7 @@ REQUESTS = int(os.environ.get("SEKS_KILL_REQUESTS", 400))
 KILLS = int(os.environ.get("SEKS_KILLS", 10))
 SEED = int(os.environ.get("SEKS_KILL_SEED", time.time_ns() % 1000000))
 CLIENTS = 6
-OUTCOME_WAIT_S = 8  # more than the few seconds after which a proxy tells again
+OUTCOME_WAIT_S = 6  # more than the few seconds after which a proxy tells again
 DAEMONS = ["gateway", "vault", "proxy", "audit"]
 
 

@@ -1,5 +1,5 @@
-/* daemon.c - the life of every daemon, in one visible order: options, environment, hardening, open,
- * restrict, loop, close. */
+/* daemon.c - the life of every daemon, in one visible order: options, environment, hardening, user,
+ * files and ports, open, system calls, loop, close. */
 #include "common/daemon.h"
 
 #include <errno.h>
@@ -14,8 +14,10 @@
 #include <unistd.h>
 
 #include "common/admin.h"
+#include "common/confine_private.h"
 #include "common/log.h"
 #include "common/probe.h"
+#include "common/secret.h"
 
 enum { OPTIONS_MAX = 40, DRAIN_MS_MAX = 30000 };
 
@@ -27,7 +29,11 @@ static struct {
     bool draining;
     const char *log_level;
     const char *admin_address;
+    const char *user;
     bool die_with_parent;
+    bool check_sandbox;
+    pid_t parent;
+    struct confinement confinement;
 } self = {.signal_fd = -1, .log_level = "info"};
 
 static const struct option common_options[] = {
@@ -35,7 +41,21 @@ static const struct option common_options[] = {
     {"admin", OPTION_TEXT, &self.admin_address, "HOST:PORT for health and metrics", false},
     {"die-with-parent", OPTION_FLAG, &self.die_with_parent, "stop when the parent process ends",
      false},
+    {"user", OPTION_TEXT, &self.user, "NAME or number to become when started as root", false},
+    {"check-sandbox", OPTION_FLAG, &self.check_sandbox,
+     "try what it must not be able to do, say how that went, and end", false},
 };
+
+/* A check needs no data and no peers; with the options of a real start it says more. */
+static bool only_checks(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--check-sandbox") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
 
 static enum status parse_options(const struct daemon *daemon, int argc, char **argv)
 {
@@ -47,7 +67,8 @@ static enum status parse_options(const struct daemon *daemon, int argc, char **a
         if (count == OPTIONS_MAX - 1) {
             return STATUS_INTERNAL;
         }
-        all[count++] = *option;
+        all[count] = *option;
+        all[count++].required = option->required && !only_checks(argc, argv);
     }
     all[count] = (struct option){NULL, OPTION_TEXT, NULL, NULL, false};
     snprintf(program, sizeof program, "seks-%s", daemon->name);
@@ -73,9 +94,22 @@ static void forget_environment(void)
     if (self.daemon->environment) {
         self.daemon->environment();
     }
+    for (char **variable = environ; variable && *variable; variable++) {
+        explicit_bzero(*variable, strlen(*variable)); /* /proc/PID/environ shows this very memory */
+    }
     clearenv();
 }
 
+static void allow_locked_pages(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)!setrlimit(RLIMIT_MEMLOCK, &limit); /* secret_memory_name() tells how it went */
+    }
+}
+
+/* Also after the user has changed, which turns some of it off again. */
 static enum status harden(void)
 {
     const struct rlimit none = {0, 0};
@@ -85,8 +119,10 @@ static enum status harden(void)
         log_error("harden", "cannot turn core dumps off: %s", strerror(errno));
         return STATUS_INTERNAL;
     }
-    if (self.die_with_parent) {
-        prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
+    if (self.die_with_parent && prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0) == 0 &&
+        getppid() != self.parent) {
+        log_error("start", "the parent process has ended already");
+        return STATUS_CANCELLED;
     }
     return STATUS_OK;
 }
@@ -160,10 +196,7 @@ static void close_all(void)
 
 static enum status open_all(void)
 {
-    enum status status = harden();
-    if (status == STATUS_OK) {
-        status = open_signals();
-    }
+    enum status status = open_signals();
     if (status == STATUS_OK) {
         status = self.daemon->open(self.loop);
     }
@@ -173,23 +206,62 @@ static enum status open_all(void)
     return status;
 }
 
+/* Before the first thread and the first file. */
+static enum status confine_first(void)
+{
+    allow_locked_pages();
+    enum status status = harden();
+    if (status == STATUS_OK) {
+        status = confine_become(self.daemon->name, self.user, &self.confinement);
+    }
+    if (status == STATUS_OK) {
+        status = confine_begin(self.daemon, self.admin_address, &self.confinement);
+    }
+    confine_free(&self.confinement);
+    return status;
+}
+
+/* When all is open. */
+static enum status confine_last(void)
+{
+    enum status status = confine_drop(&self.confinement);
+    if (status == STATUS_OK) {
+        status = harden();
+    }
+    return status == STATUS_OK ? confine_calls(&self.confinement) : status;
+}
+
 int daemon_run(const struct daemon *daemon, int argc, char **argv)
 {
     if (argc == 3 && strcmp(argv[1], "--probe") == 0) {
         return probe(argv[2]);
     }
     self.daemon = daemon;
+    self.parent = getppid();
     if (parse_options(daemon, argc, argv) != STATUS_OK || open_log(daemon->name) != STATUS_OK) {
         return 2;
     }
     forget_environment();
-    enum status status = open_all();
+    if (self.check_sandbox) {
+        return confine_check(daemon, self.user, self.admin_address);
+    }
+    enum status status = confine_first();
+    if (status == STATUS_OK) {
+        status = open_all();
+    }
+    if (status == STATUS_OK) {
+        status = confine_last();
+    }
     if (status != STATUS_OK) {
         log_error("start", "cannot start: %s", status_name(status));
+        if (self.confinement.became) {
+            (void)!confine_drop(&self.confinement); /* it ends in any case */
+        }
         close_all();
         return 1;
     }
-    log_info("start", "version %s", SEKS_VERSION);
+    log_info("start", "version %s, user %u, keys in %s", SEKS_VERSION, (unsigned)geteuid(),
+             secret_memory_name());
     loop_run(self.loop);
     close_all();
     log_info("end", "stopped");

@@ -3,6 +3,7 @@
 #define COMMON_DAEMON_H
 
 #include "common/bytes.h"
+#include "common/confine.h"
 #include "common/loop.h"
 #include "common/options.h"
 
@@ -11,7 +12,11 @@ struct daemon {
     const struct option *options; /* its own; the common ones are added, see daemon_run() */
     /* Reads what it needs of the environment, which is cleared after; NULL for nothing. */
     void (*environment)(void);
-    /* Opens files, keys and sockets; logs its own failure.  Runs before the lock-down. */
+    /* Names the files and ports that it needs, at its opening and after; logs its own failure.
+     * Whatever is not named cannot be opened.  NULL for none. */
+    enum status (*confine)(struct confinement *confinement);
+    /* Opens files, keys and sockets; logs its own failure.  Any system call may be made here still;
+     * afterwards those in confine_calls.c alone. */
     enum status (*open)(struct loop *loop);
     /* On SIGTERM or SIGINT: stop taking work and loop_stop() when none is left; NULL stops at once.
      * A second signal, or 30 s, stops whatever is left. */
@@ -30,8 +35,9 @@ struct daemon {
 
 /* The whole life of a daemon; returns main's exit status.
  * Common options: --log-level, --admin HOST:PORT (health and metrics, none when not given),
- * --die-with-parent.  Before opening: umask 077, SIGPIPE ignored, no core files, not dumpable, the
- * environment cleared but for what the options took.  Prints nothing on standard output.
+ * --die-with-parent, --user, --check-sandbox.  Before opening: umask 077, SIGPIPE ignored, no core
+ * files, not dumpable, the environment cleared but for what the options took, and confined
+ * (confine.h).  Prints nothing on standard output but the outcome of --check-sandbox.
  * `--probe HOST:PORT` alone asks a running daemon's admin port and ends; see probe.h. */
 int daemon_run(const struct daemon *daemon, int argc, char **argv);
 

@@ -1,10 +1,14 @@
 /* secret.c - the type that holds a key.  Never logs, never copies out on its own. */
 #include "common/secret.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 struct secret {
     size_t size;
@@ -19,7 +23,7 @@ enum { SLOT_BYTES = 0 };
 #else
 enum { SLOT_BYTES = 256 };
 #endif
-enum { ARENA_SLOTS = 256 };
+enum { ARENA_SLOTS = 256, ARENA_BYTES = 256 * 256, GUARD_BYTES = 65536 /* the largest page */ };
 
 struct slot {
     struct slot *next;
@@ -30,10 +34,42 @@ static struct {
     struct slot *free;
 } slots = {PTHREAD_MUTEX_INITIALIZER, NULL};
 
+static const char hidden[] = "memfd_secret", locked[] = "locked memory",
+                  swappable[] = "memory that may be swapped out (raise the memlock limit)";
+static const char *memory_name;
+
+/* Memory that is in no other mapping, the kernel's own included: nobody reads it through /proc, a
+ * trace or a dump, and it is never swapped (memfd_secret(2)).  NULL where the kernel has none. */
+static uint8_t *map_hidden(void)
+{
+    uint8_t *whole = mmap(NULL, ARENA_BYTES + 2 * GUARD_BYTES, PROT_NONE,
+                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    int fd = (int)syscall(SYS_memfd_secret, O_CLOEXEC);
+    void *arena = MAP_FAILED;
+    if (whole != MAP_FAILED && fd >= 0 && ftruncate(fd, ARENA_BYTES) == 0) {
+        arena = mmap(whole + GUARD_BYTES, ARENA_BYTES, PROT_READ | PROT_WRITE,
+                     MAP_SHARED | MAP_FIXED, fd, 0);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (arena == MAP_FAILED && whole != MAP_FAILED) {
+        munmap(whole, ARENA_BYTES + 2 * GUARD_BYTES);
+    }
+    return arena == MAP_FAILED ? NULL : arena;
+}
+
 /* Arenas are kept until the process ends. */
 static void add_arena(void)
 {
-    uint8_t *arena = sodium_malloc((size_t)SLOT_BYTES * ARENA_SLOTS);
+    uint8_t *arena = map_hidden();
+    memory_name = arena ? hidden : locked;
+    if (!arena) {
+        arena = sodium_malloc((size_t)SLOT_BYTES * ARENA_SLOTS);
+        memory_name = arena && sodium_mlock(arena, (size_t)SLOT_BYTES * ARENA_SLOTS) == 0
+                          ? locked
+                          : swappable;
+    }
     for (size_t i = 0; arena && i < ARENA_SLOTS; i++) {
         struct slot *slot = (struct slot *)(void *)(arena + i * SLOT_BYTES);
         slot->next = slots.free;
@@ -121,4 +157,14 @@ struct view secret_view(const struct secret *secret)
 bool secret_equal(struct view a, struct view b)
 {
     return a.size == b.size && (a.size == 0 || sodium_memcmp(a.data, b.data, a.size) == 0);
+}
+
+const char *secret_memory_name(void)
+{
+    struct secret *probe = secret_new(NULL, 1);
+    if (SLOT_BYTES == 0 && probe) {
+        memory_name = sodium_mlock(probe->data, 1) == 0 ? locked : swappable;
+    }
+    secret_free(&probe);
+    return memory_name ? memory_name : swappable;
 }

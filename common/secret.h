@@ -8,8 +8,9 @@
 
 #include "common/bytes.h"
 
-/* Opaque; memory from libsodium (guard pages, mlock, MADV_DONTDUMP), small ones sharing an arena.  Has
- * no printed form. */
+/* Opaque; up to 256 bytes in shared arenas of memfd_secret(2), or, where the kernel has none or the
+ * secret is larger, in memory of libsodium (mlock, MADV_DONTDUMP); guard pages around both.  Has no
+ * printed form. */
 struct secret;
 
 /* A copy of SIZE bytes (0 is allowed), or zeroes when DATA is NULL.  NULL for want of memory.
@@ -23,6 +24,10 @@ void secret_free(struct secret **secret);
 uint8_t *secret_data(struct secret *secret);
 size_t secret_size(const struct secret *secret);
 struct view secret_view(const struct secret *secret);
+
+/* What kind of memory the newest arena is, for the log: "memfd_secret", "locked memory", or that it
+ * may be swapped out. */
+const char *secret_memory_name(void);
 
 /* Constant-time comparison of equal sizes; sizes themselves are not hidden. */
 bool secret_equal(struct view a, struct view b);

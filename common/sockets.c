@@ -250,8 +250,9 @@ static enum status fail(void *socket, const char *what, const char *endpoint)
     return STATUS_UNAVAILABLE;
 }
 
-/* Whoever can reach an ipc socket can talk on it, so its directory is this user's alone. */
-static bool ipc_directory_private(const char *endpoint)
+/* Whoever can reach an ipc socket can talk on it, so its directory is this user's alone, or may also
+ * be entered by one group: the daemon's at the other end, when each runs as its own user. */
+static bool ipc_directory_private(const char *endpoint, bool *ret_shared)
 {
     char path[256];
     struct stat info;
@@ -261,19 +262,27 @@ static bool ipc_directory_private(const char *endpoint)
     }
     const char *dir = dirname(path);
     if (stat(dir, &info) != 0 || !S_ISDIR(info.st_mode) || info.st_uid != geteuid() ||
-        (info.st_mode & 077) != 0) {
-        log_error("socket", "the directory %s must exist, be this user's and have mode 0700", dir);
+        (info.st_mode & 067) != 0) {
+        log_error("socket", "the directory %s must exist, be this user's and have mode 0700, or "
+                            "2710 for a group at the other end", dir);
         return false;
     }
+    *ret_shared = (info.st_mode & 010) != 0;
     return true;
+}
+
+static bool open_to_group(const char *endpoint)
+{
+    return chmod(endpoint + strlen("ipc://"), 0660) == 0;
 }
 
 enum status sockets_listen(struct loop *loop, const char *endpoint, const char *role,
                            void **ret_socket)
 {
     int on = 1;
-    bool tcp = is_tcp(endpoint);
-    if (!tcp && (strncmp(endpoint, "ipc://", 6) != 0 || !ipc_directory_private(endpoint))) {
+    bool tcp = is_tcp(endpoint), shared = false;
+    if (!tcp &&
+        (strncmp(endpoint, "ipc://", 6) != 0 || !ipc_directory_private(endpoint, &shared))) {
         log_error("socket", "cannot listen on %s", endpoint);
         return STATUS_INVALID;
     }
@@ -291,7 +300,7 @@ enum status sockets_listen(struct loop *loop, const char *endpoint, const char *
                 allow_role(role) != STATUS_OK)) {
         return fail(socket, "keys of", endpoint);
     }
-    if (zmq_bind(socket, endpoint) != 0) {
+    if (zmq_bind(socket, endpoint) != 0 || (shared && !open_to_group(endpoint))) {
         return fail(socket, "cannot listen on", endpoint);
     }
     *ret_socket = socket;

@@ -12,7 +12,7 @@
 MUST_USE enum status sockets_keys(const char *dir, const char *name);
 
 /* A ROUTER bound to ENDPOINT.  On tcp it speaks CURVE and takes only the keys of ROLE; on ipc the
- * socket's directory must be this user's with mode 0700.  Each failure is logged. */
+ * socket's directory must be this user's with mode 0700, or 2710 for one group.  Each failure is logged. */
 MUST_USE enum status sockets_listen(struct loop *loop, const char *endpoint, const char *role,
                                     void **ret_socket);
 

@@ -132,6 +132,17 @@ static enum status open_ship(void)
                : STATUS_OK;
 }
 
+static enum status audit_confine(struct confinement *confinement)
+{
+    confine_write(confinement, self.data);
+    confine_read_in(confinement, self.keys, "audit.curve");
+    confine_read_in(confinement, self.keys, "audit-sign.key");
+    confine_read_public_keys(confinement, self.keys);
+    confine_listen(confinement, self.listen_vault);
+    confine_listen(confinement, self.listen_proxy);
+    return STATUS_OK;
+}
+
 static enum status audit_open(struct loop *loop)
 {
     self.loop = loop;
@@ -200,6 +211,7 @@ int main(int argc, char **argv)
     static const struct daemon daemon = {
         .name = "audit",
         .options = options,
+        .confine = audit_confine,
         .open = audit_open,
         .metrics = audit_metrics,
         .ready = audit_ready,

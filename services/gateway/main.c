@@ -62,6 +62,21 @@ static void default_public_url(void)
     }
 }
 
+static enum status gateway_confine(struct confinement *confinement)
+{
+    confine_read_in(confinement, config.key_dir, "gateway.curve");
+    confine_read_public_keys(confinement, config.key_dir);
+    confine_read(confinement, config.providers_file);
+    confine_read(confinement, config.tls_cert);
+    confine_read(confinement, config.tls_key);
+    confine_listen_tcp(confinement, config.listen);
+    confine_connect(confinement, config.vault);
+    for (size_t i = 0; i < proxies.count; i++) {
+        confine_connect(confinement, proxies.values[i]);
+    }
+    return STATUS_OK;
+}
+
 static enum status gateway_open(struct loop *loop)
 {
     const char *why = "";
@@ -105,6 +120,7 @@ int main(int argc, char **argv)
     static const struct daemon daemon = {
         .name = "gateway",
         .options = options,
+        .confine = gateway_confine,
         .open = gateway_open,
         .drain = http_drain,
         .ready = links_ready,

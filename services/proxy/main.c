@@ -1,6 +1,11 @@
 /* main.c - the proxy: opens grants, calls providers, streams answers. */
 #include "services/proxy/proxy.h"
 
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
 #include "common/daemon.h"
 #include "common/log.h"
 
@@ -26,14 +31,48 @@ static bool on_tcp(void)
     return view_starts(view_text(listen_gateway), "tcp:") || view_starts(view_text(audit), "tcp:");
 }
 
-static enum status proxy_open(struct loop *loop)
+/* The TCP port of "https://HOST[:PORT]". */
+static uint16_t port_of(const char *origin)
 {
+    const char *host = strstr(origin, "://"), *colon = host ? strrchr(host + 3, ':') : NULL;
+    if (colon && !strchr(colon, ']')) {
+        return (uint16_t)strtoul(colon + 1, NULL, 10);
+    }
+    return strncmp(origin, "http:", 5) == 0 ? 80 : 443;
+}
+
+/* Its providers' ports and no others; the authorities to trust are replaced as files now and then, so
+ * their directory is named. */
+static enum status proxy_confine(struct confinement *confinement)
+{
+    static char ca_dir[4096];
     const char *why = "";
     enum status status = providers_load(providers_file, &providers, &why);
     if (status != STATUS_OK) {
         log_error("providers", "%s", why);
         return status;
     }
+    for (size_t i = 0; i < providers_count(providers); i++) {
+        const struct provider *provider = providers_at(providers, i);
+        confine_connect_tcp(confinement, port_of(provider->origin));
+        confine_read(confinement, provider->ca_file);
+    }
+    snprintf(ca_dir, sizeof ca_dir, "%s", ca_file);
+    confine_read(confinement, ca_file);
+    confine_read(confinement, view_starts(view_text(ca_dir), "/etc/ssl/") ? dirname(ca_dir) : NULL);
+    confine_read(confinement, "/etc/ssl/openssl.cnf");
+    confine_read_in(confinement, key_dir, "grant.key");
+    confine_read_in(confinement, key_dir, "proxy.curve");
+    confine_read_public_keys(confinement, key_dir);
+    confine_resolve(confinement);
+    confine_listen(confinement, listen_gateway);
+    confine_connect(confinement, audit);
+    return STATUS_OK;
+}
+
+static enum status proxy_open(struct loop *loop)
+{
+    enum status status = STATUS_OK;
     if (on_tcp()) {
         status = channel_keys(key_dir, "proxy");
     }
@@ -91,6 +130,7 @@ int main(int argc, char **argv)
     static const struct daemon daemon = {
         .name = "proxy",
         .options = options,
+        .confine = proxy_confine,
         .open = proxy_open,
         .drain = proxy_drain,
         .metrics = proxy_metrics,

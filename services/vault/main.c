@@ -18,6 +18,23 @@ static const struct option options[] = {
 
 enum { DRAIN_LOOK_MS = 20 };
 
+/* One key file each: beside them lie, on a single host, those of the other daemons. */
+static enum status confine_vault(struct confinement *confinement)
+{
+    static const char *const keys[] = {"grant.key", "intake.key", "vault.curve"};
+    const struct vault_options *options_given = &vault.options;
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        confine_read_in(confinement, options_given->keys, keys[i]);
+    }
+    master_confine(confinement, options_given->keys);
+    confine_read_public_keys(confinement, options_given->keys);
+    confine_read(confinement, options_given->providers);
+    confine_write(confinement, options_given->data);
+    confine_listen(confinement, options_given->listen);
+    confine_connect(confinement, options_given->audit);
+    return STATUS_OK;
+}
+
 static enum status open_vault(struct loop *loop)
 {
     return vault_open(&vault, loop);
@@ -64,6 +81,7 @@ int main(int argc, char **argv)
         .name = "vault",
         .options = options,
         .environment = master_take_environment,
+        .confine = confine_vault,
         .open = open_vault,
         .drain = drain,
         .metrics = metrics,

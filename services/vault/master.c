@@ -34,6 +34,15 @@ void master_take_environment(void)
     (void)unsetenv("MASTER_KEY");       /* fails only for a bad name */
 }
 
+void master_confine(struct confinement *confinement, const char *dir)
+{
+    const char *const dirs[] = {dir, credentials[0] ? credentials : NULL};
+    for (size_t i = 0; i < sizeof dirs / sizeof dirs[0]; i++) {
+        confine_read_in(confinement, dirs[i], key_name);
+        confine_read_in(confinement, dirs[i], previous_name);
+    }
+}
+
 static bool there(const char *dir, const char *name)
 {
     char path[VAULT_PATH_SIZE];

@@ -304,6 +304,8 @@ struct master {
 bool master_is_sealed(const char *dir);
 /* Takes MASTER_KEY and CREDENTIALS_DIRECTORY out of the environment; called by daemon_run(). */
 void master_take_environment(void);
+/* Names the files that master_read() may read. */
+void master_confine(struct confinement *confinement, const char *dir);
 /* From the environment (with a warning), the systemd credential or the file master.key in DIR; and
  * DIR/master.key.previous when it is there.  Logs its own failure. */
 MUST_USE enum status master_read(const char *dir, struct master *ret_master);

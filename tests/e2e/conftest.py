@@ -20,6 +20,7 @@ for name in list(os.environ):
     if name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE",
                 "NODE_EXTRA_CA_CERTS") or name.lower().endswith("_proxy"):
         del os.environ[name]
+os.environ.setdefault("SEKS_USER", "root")  # started by root, daemons keep to the tests' directories, which are root's
 SECRET_NAMES = {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY", "github": "GITHUB_TOKEN",
                 "notion": "NOTION_API_KEY", "gemini": "GEMINI_API_KEY", "cloudflare": "CLOUDFLARE_API_TOKEN",
                 "brave": "BRAVE_API_KEY"}

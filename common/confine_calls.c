@@ -194,8 +194,6 @@ static int fill(scmp_filter_ctx filter, unsigned groups)
 {
     int bad = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1) |
               seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2) | add_threads(filter, groups);
-    /* the kernel's log then names the call that ended the daemon; older kernels have no such flag */
-    (void)!seccomp_attr_set(filter, SCMP_FLTATR_CTL_LOG, 1);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         if (rows[i].groups & groups) {
             bad |= allow(filter, rows[i].name, 0, NULL);

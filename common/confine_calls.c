@@ -167,6 +167,7 @@ static int add_ioctls(scmp_filter_ctx filter, unsigned groups)
         unsigned groups;
     } requests[] = {{FIONREAD, CONFINE_BASE},
                     {FIONBIO, CONFINE_BASE},
+                    {TIOCOUTQ, CONFINE_BASE}, /* SIOCOUTQ: what a socket has not sent yet */
                     {TCGETS, CONFINE_BASE},
                     {SIOCGIFINDEX, CONFINE_THREADS},
                     {SIOCGIFNAME, CONFINE_THREADS}};

@@ -23,6 +23,7 @@ static enum status confine_vault(struct confinement *confinement)
 {
     static const char *const keys[] = {"grant.key", "intake.key", "vault.curve"};
     const struct vault_options *options_given = &vault.options;
+    char control[CONTROL_ENDPOINT_SIZE];
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         confine_read_in(confinement, options_given->keys, keys[i]);
     }
@@ -31,6 +32,9 @@ static enum status confine_vault(struct confinement *confinement)
     confine_read(confinement, options_given->providers);
     confine_write(confinement, options_given->data);
     confine_listen(confinement, options_given->listen);
+    if (options_given->data && control_endpoint(options_given->data, control) == STATUS_OK) {
+        confine_listen(confinement, control);
+    }
     confine_connect(confinement, options_given->audit);
     return STATUS_OK;
 }

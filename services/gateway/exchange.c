@@ -263,6 +263,13 @@ static ssize_t read_down(void *arg, uint64_t position, char *room, size_t size)
     return (ssize_t)size;
 }
 
+/* What is here as a whole goes out with its head in one system call. */
+static bool is_whole(const struct exchange *exchange, const struct proxy_head *head)
+{
+    bool same = head->body_size == BODY_SIZE_UNKNOWN || head->body_size == head->data.size;
+    return head->end && same && strcmp(exchange->method, "HEAD") != 0;
+}
+
 static struct MHD_Response *make_response(struct exchange *exchange, const struct proxy_head *head)
 {
     bool bodiless = head->http == 204 || head->http == 304 || head->http < 200;
@@ -271,6 +278,10 @@ static struct MHD_Response *make_response(struct exchange *exchange, const struc
     bool sizeless = strcmp(exchange->method, "HEAD") == 0 && head->body_size == BODY_SIZE_UNKNOWN;
     if (bodiless || sizeless) {
         return MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
+    }
+    if (is_whole(exchange, head)) {
+        return MHD_create_response_from_buffer(
+            head->data.size, (void *)(uintptr_t)head->data.data, MHD_RESPMEM_MUST_COPY);
     }
     uint64_t size = head->body_size == BODY_SIZE_UNKNOWN ? MHD_SIZE_UNKNOWN : head->body_size;
     return MHD_create_response_from_callback(size, BLOCK_BYTES, read_down, exchange, NULL);
@@ -305,34 +316,6 @@ static void add_header(struct exchange *exchange, const struct header_row *row)
     }
 }
 
-void exchange_on_head(struct exchange *exchange, const struct proxy_head *head)
-{
-    struct header_row row;
-    struct list headers = head->headers;
-    if (exchange->state != CALLING || exchange->response) {
-        return;
-    }
-    if (exchange->collect) {
-        exchange->collect->http = (unsigned)head->http;
-        return;
-    }
-    exchange->response = make_response(exchange, head);
-    exchange->http = (unsigned)head->http;
-    if (!exchange->response) {
-        exchange_fail(exchange, STATUS_INTERNAL, VIEW(""));
-        return;
-    }
-    while (proto_list_next(&header_row_schema, &headers, &row)) {
-        add_header(exchange, &row);
-    }
-    answer_headers(exchange->visit, exchange->response);
-    buffer_append_view(&exchange->down, head->data);
-    exchange->down_end = head->end;
-    if (exchange->up_end || !exchange->visit->has_body) {
-        visit_resume(exchange->visit);
-    }
-}
-
 /* Collects the answer whole; what comes is taken at once. */
 static void collect_data(struct exchange *exchange, const struct proxy_data *data)
 {
@@ -347,8 +330,44 @@ static void collect_data(struct exchange *exchange, const struct proxy_data *dat
         exchange_drop_call(exchange, false);
         exchange->collect->done = true;
         visit_resume(exchange->visit);
-    } else if (proxy_send(exchange->proxy, &proxy_credit_schema, &credit) != STATUS_OK) {
+    } else if (credit.bytes > 0 &&
+               proxy_send(exchange->proxy, &proxy_credit_schema, &credit) != STATUS_OK) {
         log_debug("credit", "the proxy is away");
+    }
+}
+
+void exchange_on_head(struct exchange *exchange, const struct proxy_head *head)
+{
+    struct header_row row;
+    struct list headers = head->headers;
+    if (exchange->state != CALLING || exchange->response) {
+        return;
+    }
+    if (exchange->collect) {
+        const struct proxy_data data = {head->call, head->data, head->end};
+        exchange->collect->http = (unsigned)head->http;
+        collect_data(exchange, &data);
+        return;
+    }
+    exchange->response = make_response(exchange, head);
+    exchange->http = (unsigned)head->http;
+    if (!exchange->response) {
+        exchange_fail(exchange, STATUS_INTERNAL, VIEW(""));
+        return;
+    }
+    while (proto_list_next(&header_row_schema, &headers, &row)) {
+        add_header(exchange, &row);
+    }
+    answer_headers(exchange->visit, exchange->response);
+    if (!is_whole(exchange, head)) {
+        buffer_append_view(&exchange->down, head->data);
+    }
+    exchange->down_end = head->end;
+    if (head->end) {
+        exchange_drop_call(exchange, false);
+    }
+    if (exchange->up_end || !exchange->visit->has_body || head->end) {
+        visit_resume(exchange->visit);
     }
 }
 

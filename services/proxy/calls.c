@@ -17,6 +17,7 @@
 enum {
     GRANT_KEY_BYTES = 32,
     USED_SLOTS = 1 << 16,
+    BUCKETS = 4096,      /* of calls in flight */
     CROSSING_MS = 500, /* from a gateway's choice of this proxy to the call: the vault's decision */
 };
 
@@ -28,15 +29,22 @@ struct used {
 };
 
 static struct {
+    struct loop *loop;
     struct channel *gateways;
     const struct providers *providers;
     struct secret *grant_key;
-    struct call *first;
+    struct call *buckets[BUCKETS];
     size_t count;
     struct used *used[USED_SLOTS];
     uint64_t drains_from_ms; /* 0: it takes calls */
     struct log_limit limit;
 } calls;
+
+/* Ids count up, so calls spread evenly. */
+static struct call **bucket_of(uint64_t id)
+{
+    return &calls.buckets[id % BUCKETS];
+}
 
 static void refuse(const char *what)
 {
@@ -81,8 +89,7 @@ static bool use_once(struct view request, uint64_t until_ms, uint64_t now_ms)
 
 /* ---- messages to the gateway ---- */
 
-static enum status send_message(struct channel_peer *peer, const struct schema *schema,
-                                const void *message)
+enum status call_send(struct channel_peer *peer, const struct schema *schema, const void *message)
 {
     struct buffer *out = channel_record_begin(peer);
     if (!out) {
@@ -97,58 +104,27 @@ static void send_end(struct channel_peer *peer, uint64_t id, enum status status,
                      const char *detail)
 {
     struct proxy_end end = {id, status_to_wire(status), view_text(detail)};
-    (void)send_message(peer, &proxy_end_schema, &end); /* a peer that is gone needs no end */
-}
-
-enum status call_head(struct call *call, unsigned http, struct list headers, uint64_t body_size)
-{
-    struct proxy_head head = {.call = call->id,
-                              .http = http,
-                              .headers = headers,
-                              .body_size = body_size};
-    enum status status = send_message(call->peer, &proxy_head_schema, &head);
-    if (status == STATUS_OK) {
-        call->http = http;
-        call->body_size = body_size;
-    }
-    return status;
-}
-
-size_t call_data(struct call *call, struct view data)
-{
-    size_t taken = 0;
-    while (taken < data.size && call->credit > 0) {
-        size_t size = data.size - taken;
-        size = size > CHUNK_MAX ? CHUNK_MAX : size;
-        size = size > call->credit ? (size_t)call->credit : size;
-        struct proxy_data message = {call->id, view_of(data.data + taken, size), false};
-        if (send_message(call->peer, &proxy_data_schema, &message) != STATUS_OK) {
-            break;
-        }
-        taken += size;
-        call->credit -= size;
-        call->down_bytes += size;
-    }
-    return taken;
+    (void)call_send(peer, &proxy_end_schema, &end); /* a peer that is gone needs no end */
 }
 
 void call_want(struct call *call, size_t bytes)
 {
     struct proxy_want want = {call->id, bytes};
-    (void)send_message(call->peer, &proxy_want_schema, &want);
+    (void)call_send(call->peer, &proxy_want_schema, &want);
 }
 
 /* ---- the life of a call ---- */
 
 static void call_free(struct call *call)
 {
-    for (struct call **at = &calls.first; *at; at = &(*at)->next) {
+    for (struct call **at = bucket_of(call->id); *at; at = &(*at)->next) {
         if (*at == call) {
             *at = call->next;
             calls.count--;
             break;
         }
     }
+    call_answer_free(call);
     hold_free(&call->held);
     transfer_free(&call->transfer);
     chunks_free(&call->chunks);
@@ -161,10 +137,11 @@ static void call_free(struct call *call)
 void call_end(struct call *call, enum status status, const char *detail)
 {
     outcome_record(call, status);
-    if (status == STATUS_OK) {
-        struct proxy_data last = {call->id, {NULL, 0}, true};
-        (void)send_message(call->peer, &proxy_data_schema, &last);
-    } else if (status != STATUS_CANCELLED) {
+    bool unseen = status != STATUS_OK && call->head_due; /* the client gets an error instead */
+    if (status != STATUS_CANCELLED && !unseen) {
+        (void)call_answer_flush(call, status == STATUS_OK); /* a stuck gateway gets no more */
+    }
+    if (status != STATUS_OK && status != STATUS_CANCELLED) {
         send_end(call->peer, call->id, status, detail);
     }
     call_free(call);
@@ -172,7 +149,7 @@ void call_end(struct call *call, enum status status, const char *detail)
 
 static struct call *call_find(struct channel_peer *peer, uint64_t id)
 {
-    for (struct call *call = calls.first; call; call = call->next) {
+    for (struct call *call = *bucket_of(id); call; call = call->next) {
         if (call->id == id && call->peer == peer) {
             return call;
         }
@@ -210,8 +187,8 @@ static struct call *call_new(struct channel_peer *peer, const struct proxy_call 
                           .up_end = message->end,
                           .up_bytes = message->body.size,
                           .started_ms = clock_mono_ms(),
-                          .next = calls.first};
-    calls.first = call;
+                          .next = *bucket_of(message->call)};
+    *bucket_of(message->call) = call;
     calls.count++;
     buffer_append_view(&call->up, message->body);
     if (!copy_names(call, message) || call->up.failed) {
@@ -373,10 +350,12 @@ static void on_record(void *arg, struct channel_peer *peer, struct view record)
 static void on_down(void *arg, struct channel_peer *peer)
 {
     (void)arg;
-    for (struct call *call = calls.first, *next; call; call = next) {
-        next = call->next;
-        if (call->peer == peer) {
-            call_end(call, STATUS_CANCELLED, "");
+    for (size_t i = 0; i < BUCKETS; i++) {
+        for (struct call *call = calls.buckets[i], *next; call; call = next) {
+            next = call->next;
+            if (call->peer == peer) {
+                call_end(call, STATUS_CANCELLED, "");
+            }
         }
     }
 }
@@ -391,13 +370,23 @@ enum status calls_open(struct loop *loop, const char *endpoint, const char *key_
     if (status != STATUS_OK) {
         return status;
     }
+    status = loop_turn_end(loop, call_answers_flush, NULL);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    calls.loop = loop;
     return channel_listen(loop, endpoint, "gateway", &events, NULL, &calls.gateways);
 }
 
 void calls_close(void)
 {
-    while (calls.first) {
-        call_end(calls.first, STATUS_UNAVAILABLE, "the proxy is stopping");
+    for (size_t i = 0; i < BUCKETS; i++) {
+        while (calls.buckets[i]) {
+            call_end(calls.buckets[i], STATUS_UNAVAILABLE, "the proxy is stopping");
+        }
+    }
+    if (calls.loop) {
+        loop_unturn_end(calls.loop, call_answers_flush, NULL);
     }
     channel_close(&calls.gateways);
     secret_free(&calls.grant_key);
@@ -416,7 +405,7 @@ void calls_drain(void)
     struct channel_peer *peer = NULL;
     calls.drains_from_ms = clock_mono_ms() + CROSSING_MS;
     while ((peer = channel_next_peer(calls.gateways, peer))) {
-        (void)send_message(peer, &proxy_leaving_schema, &message); /* who is gone need not know */
+        (void)call_send(peer, &proxy_leaving_schema, &message); /* who is gone need not know */
     }
 }
 
@@ -427,9 +416,11 @@ bool calls_drained(void)
 
 void calls_each(uint64_t before_ms, void (*fn)(void *arg, const char *request), void *arg)
 {
-    for (const struct call *call = calls.first; call; call = call->next) {
-        if (call->started_ms < before_ms) {
-            fn(arg, call->request);
+    for (size_t i = 0; i < BUCKETS; i++) {
+        for (const struct call *call = calls.buckets[i]; call; call = call->next) {
+            if (call->started_ms < before_ms) {
+                fn(arg, call->request);
+            }
         }
     }
 }

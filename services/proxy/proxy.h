@@ -1,6 +1,7 @@
 /* proxy.h - the map of the proxy, in the order a call meets it.
  *
  * calls.c    what gateways send: opens the grant, keeps one struct call per call, ends it once
+ * call_answer.c the answer, gathered for a turn
  * call_body.c the request's body, into `up` and against credit
  * hold.c     keeps a call until its body is whole, where the signature needs its hash
  * request.c  URL, headers and credential; request_sign.c with a signature (sigv4.c) for credential
@@ -40,7 +41,12 @@ struct call {
     bool up_end;
     uint64_t up_bytes, down_bytes; /* in all, for audit */
     uint64_t credit;               /* bytes of answer that the gateway will take */
-    unsigned http;                 /* 0 until the head was sent */
+    unsigned http;                 /* 0 until the head was there */
+    struct buffer head_rows;       /* the answer's head, until it is sent with the first piece */
+    uint64_t head_count;
+    bool head_due, due;            /* `due`: in the list of those that have something to send */
+    struct call *next_due, **at_due;
+    struct buffer piece;           /* of the answer, taken and not yet sent */
     uint64_t body_size;            /* that the head announced */
     uint64_t started_ms;
     const char *why; /* a sentence for a caller whose request cannot be built, or NULL */
@@ -60,10 +66,11 @@ size_t calls_in_flight(void);
 void calls_each(uint64_t before_ms, void (*fn)(void *arg, const char *request), void *arg);
 bool calls_ready(void);
 
-/* The answer's head, with room for what follows; HEADERS is a list of header_row. */
+/* The answer's head; HEADERS is a list of header_row and copied.  It leaves at the end of the turn, or
+ * before, with what has come of the body: a short answer is one record. */
 MUST_USE enum status call_head(struct call *call, unsigned http, struct list headers,
                                uint64_t body_size);
-/* Sends at most `credit` bytes; returns how many it took. */
+/* Takes at most `credit` bytes and returns how many; they leave at the end of the turn at the latest. */
 size_t call_data(struct call *call, struct view data);
 /* The request body's credit goes back to the gateway. */
 void call_want(struct call *call, size_t bytes);
@@ -80,6 +87,16 @@ size_t call_up_max(const struct call *call);
 void call_up_taken(struct call *call, size_t bytes);
 /* From here on the body goes through CHUNKS, which the call owns, also what of it is here. */
 MUST_USE enum status call_set_chunks(struct call *call, struct chunks *chunks);
+
+/* Sends a record to the gateway PEER, or not, when it is gone or stuck. */
+enum status call_send(struct channel_peer *peer, const struct schema *schema, const void *message);
+
+/* ---- call_answer.c ---- */
+
+/* Sends what was taken of the answer, and its END; false when the gateway is stuck. */
+bool call_answer_flush(struct call *call, bool end);
+void call_answer_free(struct call *call);
+void call_answers_flush(void *arg); /* of all calls; a turn-end function before the channel's */
 
 /* ---- headers.c ---- */
 

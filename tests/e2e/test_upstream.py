@@ -154,17 +154,12 @@ def test_answer_that_ends_with_the_connection(script, call):
     b"HTTP/1.1 200 OK\r\nA: b\r\n c\r\nContent-Length: 2\r\n\r\nok",
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
     b"SSH-2.0-OpenSSH\r\n",
-    ok(b"not gzip", b"Content-Encoding: gzip"),
+    ok(b"not gzip", b"Content-Encoding: gzip"),  # what was wrong came with the head
     ok(b"x", b"Content-Encoding: br"),
 ])
 def test_answers_that_cannot_be_passed_on(script, call, answer):
     script.play(answer)
-    with_body = b"gzip" in answer  # the head went before the body was looked at: cut
-    if with_body:
-        with pytest.raises(requests.exceptions.ChunkedEncodingError):
-            call().content
-    else:
-        assert call().status_code == 502
+    assert call().status_code == 502
 
 
 def test_answer_before_the_body_is_up(script, call):

@@ -6,9 +6,11 @@
 #include "common/crypto.h"
 
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <openssl/kdf.h>
+#include <openssl/params.h>
+#include <pthread.h>
 #include <sodium.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,10 +19,79 @@ static const uint8_t blob_head[CRYPTO_BLOB_HEAD_BYTES] = {0x01, 0x01};
 /* Room for any size OpenSSL's int can take. */
 enum { GCM_SIZE_MAX = 1 << 30 };
 
+/* ---- what is fetched and made once ---- */
+
+/* OpenSSL 3 looks an algorithm up by its name, under locks, whenever it is given one that was not
+ * fetched, and makes a context with several allocations: together most of a short operation. */
+static struct {
+    EVP_CIPHER *gcm;
+    EVP_MD *sha256;
+    EVP_MAC *hmac;
+} fetched;
+
+/* A context between two uses; whoever takes it puts it back.  A second thread makes one of its own. */
+static _Atomic(EVP_CIPHER_CTX *) spare_cipher;
+static _Atomic(EVP_MD_CTX *) spare_digest;
+static _Atomic(EVP_MAC_CTX *) spare_mac;
+
+static void free_fetched(void)
+{
+    EVP_CIPHER_CTX_free(atomic_exchange(&spare_cipher, NULL));
+    EVP_MD_CTX_free(atomic_exchange(&spare_digest, NULL));
+    EVP_MAC_CTX_free(atomic_exchange(&spare_mac, NULL));
+    EVP_CIPHER_free(fetched.gcm);
+    EVP_MD_free(fetched.sha256);
+    EVP_MAC_free(fetched.hmac);
+}
+
+static void fetch(void)
+{
+    fetched.gcm = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
+    fetched.sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+    fetched.hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+    if (!fetched.gcm || !fetched.sha256 || !fetched.hmac || atexit(free_fetched) != 0) {
+        abort(); /* without them nothing can be done */
+    }
+}
+
+static void fetch_once(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, fetch); /* cannot fail with these arguments */
+}
+
+static EVP_CIPHER_CTX *take_cipher(void)
+{
+    fetch_once();
+    EVP_CIPHER_CTX *ctx = atomic_exchange(&spare_cipher, NULL);
+    return ctx ? ctx : EVP_CIPHER_CTX_new();
+}
+
+/* Puts another key into the context first: the last one's schedule does not stay in memory. */
 static void ctx_free(EVP_CIPHER_CTX **ctx)
 {
+    static const uint8_t nothing[CRYPTO_KEY_BYTES];
+    if (*ctx && EVP_CipherInit_ex2(*ctx, fetched.gcm, nothing, nothing, 1, NULL) == 1) {
+        *ctx = atomic_exchange(&spare_cipher, *ctx);
+    }
     EVP_CIPHER_CTX_free(*ctx);
 }
+
+static void digest_free(EVP_MD_CTX **ctx)
+{
+    EVP_MD_CTX_free(atomic_exchange(&spare_digest, *ctx));
+}
+
+static void mac_free(EVP_MAC_CTX **ctx)
+{
+    static const uint8_t nothing[CRYPTO_KEY_BYTES];
+    if (*ctx && EVP_MAC_init(*ctx, nothing, sizeof nothing, NULL) == 1) {
+        *ctx = atomic_exchange(&spare_mac, *ctx);
+    }
+    EVP_MAC_CTX_free(*ctx);
+}
+
+/* ---- AES-256-GCM ---- */
 
 void crypto_random(void *data, size_t size)
 {
@@ -38,8 +109,8 @@ static EVP_CIPHER_CTX *gcm_start(struct view key, const uint8_t *nonce, struct v
     if (key.size != CRYPTO_KEY_BYTES || aad.size > GCM_SIZE_MAX || data.size > GCM_SIZE_MAX) {
         return NULL;
     }
-    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
-    if (ctx && EVP_CipherInit_ex(ctx, EVP_aes_256_gcm(), NULL, key.data, nonce, encrypt) == 1 &&
+    EVP_CIPHER_CTX *ctx = take_cipher();
+    if (ctx && EVP_CipherInit_ex2(ctx, fetched.gcm, key.data, nonce, encrypt, NULL) == 1 &&
         (aad.size == 0 ||
          EVP_CipherUpdate(ctx, NULL, &written, aad.data, (int)aad.size) == 1)) {
         return ctx;
@@ -139,12 +210,19 @@ enum status crypto_open(struct view key, struct view aad, struct view blob,
 enum status crypto_hmac(struct view key, struct view data, uint8_t *ret_mac)
 {
     static const uint8_t empty_key[1];
-    unsigned size = 0;
-    if (key.size > GCM_SIZE_MAX) {
-        return STATUS_INTERNAL;
-    }
-    return HMAC(EVP_sha256(), key.size ? key.data : empty_key, (int)key.size, data.data, data.size,
-                ret_mac, &size) && size == CRYPTO_HASH_BYTES
+    char name[] = "SHA256";
+    OSSL_PARAM digest[] = {OSSL_PARAM_construct_utf8_string("digest", name, 0),
+                           OSSL_PARAM_construct_end()};
+    size_t size = 0;
+    fetch_once();
+    CLEANUP(mac_free) EVP_MAC_CTX *ctx = atomic_exchange(&spare_mac, NULL);
+    bool made = !ctx;
+    ctx = ctx ? ctx : EVP_MAC_CTX_new(fetched.hmac);
+    return ctx && (!made || EVP_MAC_CTX_set_params(ctx, digest) == 1) &&
+                   EVP_MAC_init(ctx, key.size ? key.data : empty_key, key.size, NULL) == 1 &&
+                   EVP_MAC_update(ctx, data.data, data.size) == 1 &&
+                   EVP_MAC_final(ctx, ret_mac, &size, CRYPTO_HASH_BYTES) == 1 &&
+                   size == CRYPTO_HASH_BYTES
                ? STATUS_OK
                : STATUS_INTERNAL;
 }
@@ -172,7 +250,12 @@ enum status crypto_hkdf(struct view key, struct view salt, struct view info, uin
 
 enum status crypto_sha256(struct view data, uint8_t *ret_hash)
 {
-    return EVP_Digest(data.data, data.size, ret_hash, NULL, EVP_sha256(), NULL) == 1
+    fetch_once();
+    CLEANUP(digest_free) EVP_MD_CTX *ctx = atomic_exchange(&spare_digest, NULL);
+    ctx = ctx ? ctx : EVP_MD_CTX_new();
+    return ctx && EVP_DigestInit_ex2(ctx, fetched.sha256, NULL) == 1 &&
+                   EVP_DigestUpdate(ctx, data.data, data.size) == 1 &&
+                   EVP_DigestFinal_ex(ctx, ret_hash, NULL) == 1
                ? STATUS_OK
                : STATUS_INTERNAL;
 }

@@ -26,12 +26,17 @@ static void random_base62(char *out, size_t size)
 
 uint32_t token_crc32(struct view data)
 {
+    /* What each value of four bits does to the register: the polynomial is 0xEDB88320. */
+    static const uint32_t nibble[16] = {
+        0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4,
+        0x4db26158, 0x5005713c, 0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c,
+        0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
+    };
     uint32_t crc = 0xFFFFFFFFu;
     for (size_t i = 0; i < data.size; i++) {
         crc ^= data.data[i];
-        for (int bit = 0; bit < 8; bit++) {
-            crc = (crc >> 1) ^ (0xEDB88320u & (0u - (crc & 1u)));
-        }
+        crc = (crc >> 4) ^ nibble[crc & 15];
+        crc = (crc >> 4) ^ nibble[crc & 15];
     }
     return ~crc;
 }

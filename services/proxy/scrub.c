@@ -17,6 +17,7 @@ enum form_kind { FORM_SPELLED, FORM_EXACT, FORM_HEX, FORM_BASE64 };
 
 struct form {
     enum form_kind kind;
+    uint8_t first; /* of the text */
     struct secret *text;
 };
 
@@ -49,63 +50,73 @@ static bool add_form(struct scrub *scrub, enum form_kind kind, struct view text)
     if (!copy) {
         return false;
     }
-    scrub->forms[scrub->form_count++] = (struct form){kind, copy};
+    scrub->forms[scrub->form_count++] = (struct form){kind, text.data[0], copy};
     add_first(scrub, kind, text.data[0]);
     return true;
 }
 
 static bool add_hex(struct scrub *scrub, struct view secret)
 {
+    static const char digits[] = "0123456789abcdef";
     CLEANUP(buffer_wipe) struct buffer hex = BUFFER_EMPTY;
-    for (size_t i = 0; i < secret.size; i++) {
-        buffer_append_byte(&hex, (uint8_t) "0123456789abcdef"[secret.data[i] >> 4]);
-        buffer_append_byte(&hex, (uint8_t) "0123456789abcdef"[secret.data[i] & 15]);
+    uint8_t *room = buffer_room(&hex, 2 * secret.size);
+    for (size_t i = 0; room && i < secret.size; i++) {
+        room[hex.size++] = (uint8_t)digits[secret.data[i] >> 4];
+        room[hex.size++] = (uint8_t)digits[secret.data[i] & 15];
     }
     return !hex.failed && add_form(scrub, FORM_HEX, buffer_view(&hex));
 }
 
-static bool add_utf16(struct scrub *scrub, struct view secret, bool big_endian)
+/* With the zeroes between the bytes only: right for either order. */
+static bool add_utf16(struct scrub *scrub, struct view secret)
 {
     CLEANUP(buffer_wipe) struct buffer wide = BUFFER_EMPTY;
-    for (size_t i = 0; i < secret.size; i++) {
-        if (i > 0 || big_endian) {
-            buffer_append_byte(&wide, 0); /* between the bytes: right for either order */
-        }
-        buffer_append_byte(&wide, secret.data[i]);
+    uint8_t *room = buffer_room(&wide, 2 * secret.size);
+    for (size_t i = 0; room && i < secret.size; i++) {
+        room[2 * i] = secret.data[i];
+        room[2 * i + 1] = 0;
+        wide.size = 2 * i + 1;
     }
     return !wide.failed && add_form(scrub, FORM_EXACT, buffer_view(&wide));
 }
 
-/* The characters of base64 that depend on the secret alone when SHIFT bytes come before it. */
-static bool add_base64(struct scrub *scrub, struct view secret, size_t shift, const char *alphabet)
+/* The characters of base64 that depend on the secret alone when SHIFT bytes come before it; in
+ * base64url too, where that is another text. */
+static bool add_base64(struct scrub *scrub, struct view secret, size_t shift)
 {
+    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     CLEANUP(buffer_wipe) struct buffer core = BUFFER_EMPTY;
-    size_t first = (shift * 8 + 5) / 6, last = (shift + secret.size) * 8 / 6;
-    for (size_t i = first; i < last; i++) {
-        unsigned value = 0;
-        for (size_t bit = i * 6; bit < i * 6 + 6; bit++) {
-            size_t at = bit / 8 - shift;
-            value = value << 1 | (unsigned)(secret.data[at] >> (7 - bit % 8) & 1);
+    size_t first = (shift * 8 + 5) / 6, last = (shift + secret.size) * 8 / 6, bits = 0, at = 0;
+    uint8_t *room = buffer_room(&core, last - first);
+    uint32_t held = 0;
+    for (size_t i = 0; room && i < last; i++) {
+        if (bits < 6) {
+            held = held << 8 | (at < shift ? 0 : secret.data[at - shift]);
+            at++;
+            bits += 8;
         }
-        buffer_append_byte(&core, (uint8_t)alphabet[value]);
+        bits -= 6;
+        if (i >= first) {
+            room[core.size++] = (uint8_t)alphabet[held >> bits & 63];
+        }
     }
-    return !core.failed && add_form(scrub, FORM_BASE64, buffer_view(&core));
+    bool good = !core.failed && add_form(scrub, FORM_BASE64, buffer_view(&core)), other = false;
+    for (size_t i = 0; good && i < core.size; i++) {
+        other = other || room[i] == '+' || room[i] == '/';
+        room[i] = room[i] == '+' ? '-' : room[i] == '/' ? '_' : room[i];
+    }
+    return good && (!other || add_form(scrub, FORM_BASE64, buffer_view(&core)));
 }
 
 static bool add_secret(struct scrub *scrub, struct view secret)
 {
-    static const char *const alphabets[] = {
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_",
-    };
     if (secret.size < SCRUB_MIN_BYTES) {
         return add_form(scrub, FORM_EXACT, secret);
     }
     bool good = add_form(scrub, FORM_SPELLED, secret) && add_hex(scrub, secret) &&
-                add_utf16(scrub, secret, false);
+                add_utf16(scrub, secret);
     for (size_t shift = 0; shift < 3; shift++) {
-        good = good && add_base64(scrub, secret, shift, alphabets[0]) &&
-               add_base64(scrub, secret, shift, alphabets[1]);
+        good = good && add_base64(scrub, secret, shift);
     }
     return good;
 }
@@ -201,7 +212,12 @@ static struct match match_form(const struct form *form, struct view text)
 static struct match match_any(const struct scrub *scrub, struct view text, bool end)
 {
     for (size_t i = 0; i < scrub->form_count; i++) {
-        struct match match = match_form(&scrub->forms[i], text);
+        const struct form *form = &scrub->forms[i];
+        bool fixed = form->kind == FORM_EXACT || form->kind == FORM_BASE64;
+        if (fixed && form->first != text.data[0]) {
+            continue;
+        }
+        struct match match = match_form(form, text);
         if (match.kind == MATCH_YES || (match.kind == MATCH_MORE && !end)) {
             return match;
         }

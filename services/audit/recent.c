@@ -44,9 +44,15 @@ void recent_free(struct recent **recent)
     *recent = NULL;
 }
 
-/* FNV-1a with a seed and a last mix. */
+/* In the manner of FNV-1a, but eight bytes at a time: every record is hashed whole, twice. */
 static uint64_t mix(uint64_t hash, struct view text)
 {
+    uint64_t word;
+    for (; text.size >= sizeof word; text = view_of(text.data + sizeof word, text.size - sizeof word)) {
+        memcpy(&word, text.data, sizeof word);
+        hash = (hash ^ word) * 0x9E3779B97F4A7C15u;
+        hash ^= hash >> 32;
+    }
     for (size_t i = 0; i < text.size; i++) {
         hash = (hash ^ text.data[i]) * 0x100000001B3u;
     }

@@ -145,6 +145,12 @@ def measure(url, token, connections, seconds, pid):
     return result
 
 
+def start_upstream(directory, port):
+    body = json.dumps({"pad": "x" * 1010})
+    return Nginx(directory, port, f"server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ "
+                 f"default_type application/json; return 200 '{body}'; }} }}")
+
+
 def median(rows, key):
     return statistics.median(row[key] for row in rows)
 

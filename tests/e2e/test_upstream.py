@@ -163,8 +163,14 @@ def test_answers_that_cannot_be_passed_on(script, call, answer):
 
 
 def test_answer_before_the_body_is_up(script, call):
-    """The provider refuses an upload that it has not read; the connection is not used again."""
-    script.play(ok(b"too large"), ok())
+    """The provider refuses an upload that it has not read; what follows has another connection."""
+    def early(connection, _):
+        connection.sendall(ok(b"too large"))
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(65536):
+            pass
+
+    script.play(early, ok())
     assert call("POST", data=iter([b"y" * 1000] * 2000)).text == "too large"
     assert call().text == "ok"
 

@@ -99,10 +99,20 @@ static enum status call_proxy(struct exchange *exchange, const struct vault_gran
     return status;
 }
 
+/* The promise of a proxy ends: it has the call, or there is none. */
+static void unpick(struct exchange *exchange)
+{
+    if (exchange->picked) {
+        proxy_unpick(exchange->proxy);
+        exchange->picked = false;
+    }
+}
+
 static void on_grant(void *arg, enum status status, const struct vault_grant *grant)
 {
     struct exchange *exchange = arg;
     exchange->question = 0;
+    unpick(exchange);
     if (status == STATUS_CONFLICT && exchange->tries < TRIES_MAX) {
         id_new("req", exchange->visit->request); /* another request had this id */
         ask_vault(exchange);
@@ -158,6 +168,7 @@ static void ask_vault(struct exchange *exchange)
         wait_for_proxy(exchange);
         return;
     }
+    exchange->picked = true;
     exchange->tries++;
     struct judged judged = {BUFFER_EMPTY, {0, {NULL, 0}}, false};
     exchange_judged(exchange, &judged);
@@ -186,6 +197,7 @@ static void stop_asking(struct exchange *exchange)
 {
     vault_forget(exchange->question);
     exchange->question = 0;
+    unpick(exchange);
     if (exchange->waits) {
         proxy_wait_forget(exchange);
         exchange->waits = false;

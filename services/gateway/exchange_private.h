@@ -15,6 +15,7 @@ struct exchange {
     uint64_t question;             /* to the vault, 0 for none */
     uint64_t call;                 /* with the proxy, 0 for none */
     struct channel_peer *proxy;
+    bool picked;                   /* `proxy` is promised, and has no call yet */
     char *provider, *method;
     struct buffer target;
     char token[TOKEN_SIZE_MAX + 1];

@@ -113,9 +113,10 @@ void proxies_close(void);
 enum { PROXY_WAIT_MS = 5000 };
 MUST_USE enum status proxy_wait(void (*fn)(void *arg), void *arg);
 void proxy_wait_forget(const void *arg);
-/* The proxy with the fewest calls, or NULL when none is up.  It stays valid for as long as a question
- * to the vault takes, also when its address goes. */
+/* The proxy with the fewest calls, which counts one more from here on until proxy_unpick() and is there
+ * as long; or NULL when none is up. */
 struct channel_peer *proxy_pick(void);
+void proxy_unpick(const struct channel_peer *proxy);
 bool proxy_any(void); /* whether there is one to pick */
 /* Gives EXCHANGE an id for its messages with PROXY; 0 for want of room. */
 uint64_t proxy_call_begin(struct channel_peer *proxy, struct exchange *exchange);

@@ -19,8 +19,7 @@
 enum {
     SWEEP_MS = 100,
     ENDPOINT_SIZE = 256,
-    /* A proxy is picked before the vault is asked: longer than that takes, nobody holds it. */
-    RETIRE_MS = 2 * VAULT_WAIT_MS,
+    RETIRE_MS = 10000, /* an address that was missing in one answer of the DNS may be back in the next */
 };
 
 struct proxy {
@@ -31,8 +30,7 @@ struct proxy {
     bool leaving;        /* it said so itself */
     uint64_t gone_ms;    /* since when its address is no longer the name's; 0: it is */
     bool seen;
-    size_t calls;
-    uint64_t picked;     /* the number of the last pick of it */
+    size_t calls;        /* that run, and that were promised one */
 };
 
 struct proxy_user {
@@ -52,7 +50,6 @@ struct waiter {
 static struct {
     struct loop *loop;
     struct proxy *first;
-    uint64_t picks;
     struct proxy_user *users;
     struct waiter *waiters;
     int sweep_timer;
@@ -87,17 +84,11 @@ static bool is_usable(const struct proxy *proxy)
     return !proxy->leaving && proxy->gone_ms == 0 && channel_peer_up(channel_server(proxy->channel));
 }
 
-/* A picked proxy has the call only once the vault has agreed, so among equals they take turns. */
-static bool is_better(const struct proxy *a, const struct proxy *b)
-{
-    return a->calls < b->calls || (a->calls == b->calls && a->picked < b->picked);
-}
-
 static struct proxy *find_best(void)
 {
     struct proxy *best = NULL;
     for (struct proxy *proxy = proxies.first; proxy; proxy = proxy->next) {
-        if (is_usable(proxy) && (!best || is_better(proxy, best))) {
+        if (is_usable(proxy) && (!best || proxy->calls < best->calls)) {
             best = proxy;
         }
     }
@@ -115,8 +106,16 @@ struct channel_peer *proxy_pick(void)
     if (!best) {
         return NULL;
     }
-    best->picked = ++proxies.picks;
+    best->calls++;
     return channel_server(best->channel);
+}
+
+void proxy_unpick(const struct channel_peer *peer)
+{
+    struct proxy *proxy = proxy_of(peer);
+    if (proxy) {
+        proxy->calls--;
+    }
 }
 
 /* ---- waiting for one ---- */

@@ -19,7 +19,7 @@ struct waiting {
 enum status control_endpoint(const char *data, char *ret_endpoint)
 {
     const size_t path_max = sizeof((struct sockaddr_un *)NULL)->sun_path - 1;
-    int size = snprintf(ret_endpoint, CONTROL_ENDPOINT_SIZE, "ipc://%s/control", data);
+    int size = snprintf(ret_endpoint, CONTROL_ENDPOINT_SIZE, "ipc://%s/run/control", data);
     return size < 0 || (size_t)size - strlen("ipc://") > path_max ? STATUS_INVALID : STATUS_OK;
 }
 

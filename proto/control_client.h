@@ -14,7 +14,7 @@ struct control_reply {
     uint8_t key[CRYPTO_KEY_BYTES];
 };
 
-/* "ipc://DATA/control"; STATUS_INVALID when that is longer than a socket's path may be (107). */
+/* "ipc://DATA/run/control"; STATUS_INVALID when that is longer than a socket's path may be (107). */
 MUST_USE enum status control_endpoint(const char *data, char *ret_endpoint);
 /* Whether somebody listens there. */
 bool control_alive(const char *data);

@@ -1,7 +1,7 @@
 /* control_messages.h - what the operator's commands on the vault's own host ask of a running vault.
  *
- * They come over `ipc://DATA/control`: who may enter that directory (mode 0700) may ask, and nobody
- * else can; no gateway has a way to it. */
+ * They come over `ipc://DATA/run/control`: who may enter that directory (mode 0700, the vault's own
+ * user) may ask, and nobody else can; no gateway has a way to it. */
 #ifndef PROTO_CONTROL_MESSAGES_H
 #define PROTO_CONTROL_MESSAGES_H
 

@@ -1,4 +1,4 @@
-/* control.c - the operator's door: `ipc://DATA/control`, for who can enter the data directory.
+/* control.c - the operator's door: `ipc://DATA/run/control`, for who can enter that directory.
  *
  * A table of commands; each runs to its end in the loop or, like a backup, answers later.  What is
  * secret comes sealed to the intake key, as from a gateway.  Never answers with a secret.
@@ -198,15 +198,24 @@ static void down(void *arg, struct channel_peer *peer)
     vault_forget_peer(arg, peer);
 }
 
-/* A path that no socket can have is no reason not to serve. */
+/* Where there can be none the vault serves all the same: commands then need it stopped. */
 enum status control_open(struct vault *vault)
 {
     static const struct channel_events events = {came, NULL, down};
-    char endpoint[CONTROL_ENDPOINT_SIZE];
-    if (control_endpoint(vault->options.data, endpoint) != STATUS_OK) {
-        log_warn("control", "the path %s/control is too long for a socket: commands need the vault "
-                            "stopped", vault->options.data);
-        return STATUS_OK;
+    char endpoint[CONTROL_ENDPOINT_SIZE], dir[VAULT_PATH_SIZE];
+    enum status status = vault_path(vault->options.data, "run", dir);
+    if (status == STATUS_OK) {
+        status = database_directory(dir);
     }
-    return channel_listen(vault->loop, endpoint, "control", &events, vault, &vault->control);
+    if (status == STATUS_OK) {
+        status = control_endpoint(vault->options.data, endpoint);
+    }
+    if (status == STATUS_OK) {
+        status = channel_listen(vault->loop, endpoint, "control", &events, vault,
+                                &vault->control);
+    }
+    if (status != STATUS_OK) {
+        log_warn("control", "no socket %s/control: commands need the vault stopped", dir);
+    }
+    return STATUS_OK;
 }

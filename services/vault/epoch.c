@@ -14,6 +14,7 @@ enum {
     AGAIN_MS = 200,      /* until a log that did not answer is asked or told again */
     REMIND_CALLS = 10000, /* the log is told again after so many, so that it is found soon */
     REMIND_MS = 60000,
+    REMIND_LIFE_MS = 12 * 60 * 60 * 1000, /* or after so long: old files of the log are removed */
     RESTORED_LIFE_MS = 24 * 60 * 60 * 1000, /* in which a restored database has to be used */
 };
 
@@ -26,6 +27,7 @@ struct epoch {
     bool telling;
     uint64_t before;    /* where the search in the log goes on */
     uint64_t granted;   /* calls when the log was last told */
+    uint64_t told_ms;   /* and when that was */
     int again_timer, remind_timer;
 };
 
@@ -69,13 +71,15 @@ static void tell_log(void *arg)
     }
     epoch->told = epoch->value;
     epoch->granted = vault->counters.granted;
+    epoch->told_ms = clock_mono_ms();
 }
 
 static void remind(void *arg)
 {
     struct epoch *epoch = arg;
-    if (epoch->vault->door == DOOR_OPEN &&
-        epoch->vault->counters.granted - epoch->granted >= REMIND_CALLS) {
+    bool due = epoch->vault->counters.granted - epoch->granted >= REMIND_CALLS ||
+               clock_mono_ms() - epoch->told_ms >= REMIND_LIFE_MS;
+    if (epoch->vault->door == DOOR_OPEN && due) {
         tell_log(epoch);
     }
 }

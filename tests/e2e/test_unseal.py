@@ -103,7 +103,7 @@ def test_run_waits_sealed(stand):  # noqa: F811
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         ready = pool.submit(stand.start)
         for share in shares[:3]:
-            until(lambda share=share: (stand.directory / "data/vault/control").exists() and not ready.done() and given(stand, share))
+            until(lambda share=share: (stand.directory / "data/vault/run/control").exists() and not ready.done() and given(stand, share))
         ready.result(timeout=60)
     assert not (stand.directory / "data/keys/master.key").exists()
     assert call(stand.broker, stand.token).status_code == 200

@@ -82,7 +82,7 @@ class Stand:
             assert self.vault.poll() is None, "the vault does not start:\n" + (self.directory / "log").read_text()[-2000:]
             try:
                 with socket.socket(socket.AF_UNIX) as control:  # the new one's own: the gateway may not have missed the old
-                    control.connect(str(self.data / "control"))
+                    control.connect(str(self.data / "run/control"))
                 path, headers = ("/v1/account/secrets", {"Authorization": f"Bearer {self.bearer}"}) if self.bearer else ("/readyz", {})
                 return requests.get(self.url + path, headers=headers, timeout=30).status_code == 200
             except (requests.exceptions.ConnectionError, OSError):
@@ -258,7 +258,7 @@ class FirstStart:
     def serves(self):
         try:
             with socket.socket(socket.AF_UNIX) as control:
-                control.connect(str(self.data / "control"))
+                control.connect(str(self.data / "run/control"))
             return True
         except OSError:
             return False
@@ -277,10 +277,11 @@ def injection(n):
     return ["strace", "-qq", "-o", "/dev/null", "-e", f"trace={DISK}", "-e", f"inject={DISK}:signal=SIGKILL:when={n}"]
 
 
-def attach(pid, n):
-    """Returns once strace holds the process: then its TracerPid is set."""
-    tracer = subprocess.Popen([*injection(n), "-p", str(pid)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    until(lambda: re.search(r"TracerPid:\t[1-9]", pathlib.Path(f"/proc/{pid}/status").read_text()))
+def attach(process, n):
+    """Returns once strace holds the process (then its TracerPid is set), or has killed it already."""
+    tracer = subprocess.Popen([*injection(n), "-p", str(process.pid)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    status = pathlib.Path(f"/proc/{process.pid}/status")
+    until(lambda: process.poll() is not None or re.search(r"TracerPid:\t[1-9]", status.read_text()))
     return tracer
 
 
@@ -295,7 +296,7 @@ def succeeds(operation, stand):
 def try_vault(stand, operation, n):
     """One point; false when the operation was over before its Nth call."""
     operation.prepare(stand)
-    tracer = attach(stand.vault.pid, n)
+    tracer = attach(stand.vault, n)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         done = pool.submit(succeeds, operation, stand)
         until(lambda: done.done() or stand.vault.poll() is not None)

@@ -238,7 +238,9 @@ static void judge_pace(struct connection *connection, uint64_t now)
     }
     bool downloads = visit->answered && pace_unsent(connection->fd, &acked);
     if (pace_too_slow(&connection->down, downloads, acked, now)) {
+        const struct linger at_once = {1, 0}; /* what it has not taken is dropped, not kept for it */
         log_debug("slow", "a client takes its answer too slowly");
+        (void)setsockopt(connection->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
         shutdown(connection->fd, SHUT_RDWR);
     }
 }

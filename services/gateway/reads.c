@@ -260,8 +260,10 @@ static bool make_table(void)
     struct rlimit files;
     if (!table) {
         table_size = TABLE_MAX;
-        if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < TABLE_MAX) {
-            table_size = (size_t)files.rlim_cur;
+        if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+            files.rlim_cur = files.rlim_max; /* the usual soft limit is a tenth of our connections */
+            (void)setrlimit(RLIMIT_NOFILE, &files);
+            table_size = files.rlim_max < TABLE_MAX ? (size_t)files.rlim_max : TABLE_MAX;
         }
         table = calloc(table_size, sizeof *table);
     }

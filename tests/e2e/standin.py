@@ -151,6 +151,13 @@ def endless(h):
         h.server.hangups.append(time.monotonic())
 
 
+def silent(h):
+    """Answers nothing; notices when the other side has left."""
+    if h.connection.recv(1) == b"":
+        h.server.hangups.append(time.monotonic())
+    h.close_connection = True
+
+
 def cut(h):
     h.send_response(200)
     h.send_header("Content-Length", "1000")
@@ -181,6 +188,7 @@ COMMON = [
     (r"GET .*/x/gzip", zipped),
     (r"GET .*/x/brotli", lambda h: h.send(200, b"xx", headers=[("Content-Encoding", "br")])),
     (r"GET .*/x/endless", endless),
+    (r"GET .*/x/silent", silent),
     (r"GET .*/x/cut", cut),
     (r"GET .*/x/garbage", garbage),
     (r"GET .*/x/slow", lambda h: (time.sleep(3), h.send(200, {}))),

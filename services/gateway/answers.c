@@ -60,6 +60,18 @@ static bool cors_applies(const char *target)
            strncmp(target, "/proxy/", 7) == 0;
 }
 
+/* What a provider sends must not run on the broker's origin, and its links must not tell the
+ * address, which may hold a token; nor is any answer of ours a page. */
+static void add_browser_headers(struct visit *visit, struct MHD_Response *response)
+{
+    bool api = visit->target && strncmp(visit->target, "/api/", 5) == 0;
+    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
+    MHD_add_response_header(response, "Content-Security-Policy",
+                            api ? "sandbox; default-src 'none'; frame-ancestors 'none'"
+                                : "default-src 'none'; frame-ancestors 'none'");
+}
+
 void answer_headers(struct visit *visit, struct MHD_Response *response)
 {
     MHD_add_response_header(response, "Seks-Request-Id", visit->request);
@@ -67,10 +79,8 @@ void answer_headers(struct visit *visit, struct MHD_Response *response)
         MHD_add_response_header(response, "Access-Control-Allow-Origin", "*");
         MHD_add_response_header(response, "Access-Control-Expose-Headers", "*");
     }
-    if (visit->target && strncmp(visit->target, "/api/", 5) == 0) {
-        /* What a provider sends must not run on the broker's origin. */
-        MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
-        MHD_add_response_header(response, "Content-Security-Policy", "sandbox");
+    if (!visit->is_page) { /* its files have headers of their own, see page.c */
+        add_browser_headers(visit, response);
     }
 }
 

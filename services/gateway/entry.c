@@ -107,7 +107,7 @@ static enum MHD_Result check_head(struct visit *visit, const char *version)
         return refuse(visit, 431, "at most 100 header fields and 32 KiB");
     }
     if (!is_token(visit->method) || head.malformed || !read_framing(visit, &head) ||
-        head.hosts > 1 || (http11 && head.hosts == 0) || (!http11 && head.codings > 0)) {
+        head.hosts > 1 || (!http11 && head.codings > 0) || !host_well_formed(visit, !http11)) {
         return refuse(visit, 400, "the request's head is malformed");
     }
     if (strcasecmp(visit->method, "TRACE") == 0 || strcasecmp(visit->method, "CONNECT") == 0) {
@@ -186,6 +186,7 @@ static enum MHD_Result answer_page(struct visit *visit, const struct page_file *
     if (gzip) {
         MHD_add_response_header(response, "Content-Encoding", "gzip");
     }
+    visit->is_page = true;
     answer_headers(visit, response);
     enum MHD_Result result = MHD_queue_response(visit->connection, known ? 304 : 200, response);
     MHD_destroy_response(response);
@@ -204,6 +205,28 @@ static enum MHD_Result answer_health(struct visit *visit, const char *unready)
                    : answer_send(visit, 200, "application/json", VIEW("{\"ok\":true}"), NULL);
 }
 
+/* Whether a browser could do this with nothing but the user's session. */
+static bool is_for_browsers(const struct visit *visit, struct view path)
+{
+    return page_find(path) || ((view_starts(path, "/v1/account") || view_starts(path, "/v1/session")) &&
+                               visit_header(visit, "Authorization").size == 0);
+}
+
+/* MHD_YES and an answer queued, or the request may be what it says it is. */
+static enum MHD_Result check_browser(struct visit *visit, struct view path, bool reads)
+{
+    if (!is_for_browsers(visit, path)) {
+        return MHD_YES;
+    }
+    if (!host_is_ours(visit)) {
+        return refuse(visit, 421, "the page is not served under this name: see --public-url and --allow-host");
+    }
+    if (!reads && !origin_may_change(visit)) {
+        return refuse(visit, 403, "this request comes from another site's page");
+    }
+    return MHD_YES;
+}
+
 enum MHD_Result entry_begin(struct visit *visit, const char *method, const char *version)
 {
     if (!view_copy(view_text(method), visit->method, sizeof visit->method)) {
@@ -218,6 +241,10 @@ enum MHD_Result entry_begin(struct visit *visit, const char *method, const char 
     bool reads = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
     if (strcmp(method, "OPTIONS") == 0) {
         return answer_options(visit);
+    }
+    result = check_browser(visit, path, reads);
+    if (result != MHD_YES || visit->answered) {
+        return result;
     }
     if (view_starts(path, "/api/")) {
         return begin_passthrough(visit);

@@ -5,6 +5,7 @@
  * pace.c       connections that are too slow, or too many
  * client.h     who sent a request, behind proxies too
  * target.c     the raw request target: what is refused, what provider and path it names
+ * hosts.c      the names that the page and sessions answer to, and pages that may change something
  * credential.c the fake token, wherever an SDK puts it, and what must not be forwarded
  * refusals.h   requests without a well-formed token, counted for the audit log
  * exchange.c   one passthrough call: grant, upstream call, answer
@@ -33,6 +34,7 @@ struct config {
     struct option_list *proxies;
     uint64_t body_max, header_deadline_ms;
     uint64_t rate_min, pace_window_ms; /* bytes a second of a body, over how long; see pace.h */
+    struct option_list *allow_hosts;
     uint64_t connections_per_address;  /* 0 for no limit */
     const struct providers *providers;
 };
@@ -50,6 +52,7 @@ struct visit {
     bool begun;     /* its head was judged and is good */
     bool suspended;
     bool answered;  /* a response is queued */
+    bool is_page;   /* the answer is one of the page's files */
     bool gone;      /* the client hung up */
     bool has_body;
     uint64_t body_size; /* BODY_SIZE_UNKNOWN when chunked, 0 when none */
@@ -72,6 +75,15 @@ struct view visit_header(const struct visit *visit, const char *name); /* empty 
 MUST_USE enum status target_check(struct view target);
 /* Splits "/api/<provider>/<rest>": RET_REST begins with '/' (and is "/" when there is none). */
 bool target_provider(struct view target, struct view *ret_provider, struct view *ret_rest);
+
+/* ---- hosts.c ---- */
+
+/* Whether Host names a host and perhaps a port; OPTIONAL: it may be missing or empty. */
+bool host_well_formed(const struct visit *visit, bool optional);
+/* Whether the name is an address, one that no stranger can own, or one of the operator's. */
+bool host_is_ours(const struct visit *visit);
+/* Whether the page that sends this, if one does, is ours. */
+bool origin_may_change(const struct visit *visit);
 
 /* ---- credential.c ---- */
 

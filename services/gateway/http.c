@@ -102,9 +102,15 @@ void visit_resume(struct visit *visit)
     }
 }
 
+/* libmicrohttpd leaves the blanks behind a value (RFC 9110 section 5.5) in it. */
 struct view visit_header(const struct visit *visit, const char *name)
 {
-    return view_text(MHD_lookup_connection_value(visit->connection, MHD_HEADER_KIND, name));
+    struct view value =
+        view_text(MHD_lookup_connection_value(visit->connection, MHD_HEADER_KIND, name));
+    while (value.size > 0 && strchr(" \t", value.data[value.size - 1])) {
+        value.size--;
+    }
+    return value;
 }
 
 /* ---- connections ---- */

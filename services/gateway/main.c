@@ -9,12 +9,13 @@
 #include "common/daemon.h"
 #include "common/log.h"
 
-static struct option_list proxies;
+static struct option_list proxies, allow_hosts;
 static struct providers *providers;
 static const char *trusted_proxies = "", *forwarded_header = "x-forwarded-for";
 
 struct config config = {.listen = "127.0.0.1:8787",
                         .proxies = &proxies,
+                        .allow_hosts = &allow_hosts,
                         .body_max = UINT64_C(1) << 30,
                         .header_deadline_ms = 15000,
                         .rate_min = 500,
@@ -38,6 +39,8 @@ static const struct option options[] = {
      "BYTES a second that a client must send or take of a body (500)", false},
     {"pace-window-ms", OPTION_NUMBER, &config.pace_window_ms,
      "MS over which that is measured (20000)", false},
+    {"allow-host", OPTION_LIST, &allow_hosts,
+     "NAME besides the public URL's under which the page is served; may be given again", false},
     {"connections-per-address", OPTION_NUMBER, &config.connections_per_address,
      "N connections of one client address, 0 for any number (512)", false},
     {"trusted-proxies", OPTION_TEXT, &trusted_proxies,

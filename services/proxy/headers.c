@@ -11,13 +11,19 @@ static const char *const never_up[] = {
     "content-length", "proxy-*", "cookie", "cookie2", "forwarded", "x-forwarded-*", "x-real-ip",
     "cf-*", "origin", "referer", "expect", "accept-encoding", "via", "http2-settings",
     "authorization", "x-api-key", "x-goog-api-key", "x-subscription-token", "x-auth-key",
-    "x-auth-email", "x-auth-user-service-key", "api-key", NULL,
+    "x-auth-email", "x-auth-user-service-key", "api-key",
+    /* another method or path than the one that was authorized */
+    "x-http-method*", "x-method-override", "x-original-url", "x-rewrite-url", NULL,
 };
 
 static const char *const never_down[] = {
     "connection", "keep-alive", "proxy-*", "te", "trailer", "transfer-encoding", "upgrade",
     "content-length", "set-cookie", "set-cookie2", "alt-svc", "strict-transport-security",
-    "access-control-*", "clear-site-data", "public-key-pins*", "x-accel-*", NULL,
+    "access-control-*", "clear-site-data", "public-key-pins*", "x-accel-*",
+    /* what a browser would do on the broker's origin, or tell others of its addresses */
+    "content-security-policy*", "referrer-policy", "x-content-type-options", "refresh",
+    "service-worker-allowed", "nel", "report-to", "reporting-endpoints", "expect-ct", "accept-ch",
+    "critical-ch", "origin-trial", "speculation-rules", NULL,
 };
 
 static bool is_listed(const char *const *list, struct view name)

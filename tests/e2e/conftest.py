@@ -86,7 +86,7 @@ class Account:
 
 
 class Broker:
-    def __init__(self, directory, rows, build=None):
+    def __init__(self, directory, rows, build=None, options=()):
         self.directory, self.port = directory, free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         (directory / "providers.json").write_text(json.dumps({"providers": rows}))
@@ -94,7 +94,7 @@ class Broker:
         environment = dict(os.environ, SEKS_BUILD=build or os.environ.get("SEKS_BUILD", ""))
         self.process = subprocess.Popen(
             [ROOT / "run", "--listen", f"127.0.0.1:{self.port}", "--data", directory / "data", "--providers",
-             directory / "providers.json", "--signup", "open"],
+             directory / "providers.json", "--signup", "open", *options],
             stdout=subprocess.PIPE, stderr=open(self.log_path, "w"), text=True, env=environment)
         self.ready = False
         for line in self.process.stdout:

@@ -195,6 +195,10 @@ COMMON = [
     (r"\w+ .*/x/status/(\d+)", lambda h, s: h.send(int(s), {"status": int(s)})),
     (r"GET .*/x/redirect", lambda h: h.send(302, b"", headers=[("Location", "https://elsewhere.example/steal")])),
     (r"GET .*/x/moved", lambda h: h.send(301, b"", headers=[("Location", h.server.origin + "/v1/new?a=b")])),
+    (r"GET .*/x/page", lambda h: h.send(200, b"<script>alert(1)</script>", "text/html", [
+        ("Clear-Site-Data", '"*"'), ("Refresh", "0; url=https://evil.example/"), ("Referrer-Policy", "unsafe-url"),
+        ("Service-Worker-Allowed", "/"), ("Content-Security-Policy", "sandbox allow-scripts; report-uri https://evil.example"),
+        ("NEL", "{}"), ("X-Kept", "1")])),
     (r"GET .*/x/cookie", lambda h: h.send(200, {}, headers=[
         ("Set-Cookie", "a=b"), ("Strict-Transport-Security", "max-age=1"), ("Alt-Svc", "h3"),
         ("Access-Control-Allow-Origin", "https://evil.example"), ("X-Request-Id", "up-1")])),

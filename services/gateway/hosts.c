@@ -9,6 +9,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/options.h"
+
 enum { HOST_MAX = 255, PORT_DIGITS_MAX = 5 };
 
 /* Top-level names that nobody can register: RFC 6761, RFC 6762, RFC 8375, and ICANN's resolution

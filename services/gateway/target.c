@@ -1,7 +1,8 @@
 /* target.c - the raw request target, judged and never rewritten.
  *
  * What could mean another path to some server on the way is refused: dot segments however they are
- * encoded, encoded control bytes, a backslash outside S3 keys, anything but origin-form. */
+ * encoded, encoded control bytes, overlong UTF-8, a backslash outside S3 keys, anything but
+ * origin-form. */
 #include "services/gateway/gateway.h"
 
 #include <string.h>
@@ -64,14 +65,36 @@ static bool has_control(const uint8_t *text, size_t size)
     return false;
 }
 
+/* The first two bytes of a UTF-8 form that is longer than need be (RFC 3629 section 3): some decoders
+ * read C0 AE as a dot. */
+static bool is_overlong(uint8_t first, uint8_t second)
+{
+    return first == 0xc0 || first == 0xc1 || (first == 0xe0 && second < 0xa0) ||
+           (first == 0xf0 && second < 0x90);
+}
+
+static bool has_overlong(const uint8_t *text, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        if (is_overlong(text[i], i + 1 < size ? text[i + 1] : 0xff)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool decoded_good(const uint8_t *text, size_t size)
+{
+    return !has_dots(text, size) && !has_control(text, size) && !has_overlong(text, size);
+}
+
 static bool path_good(struct view path)
 {
     uint8_t once[TARGET_MAX], twice[TARGET_MAX];
     size_t once_size = decode(path.data, path.size, once);
     size_t twice_size = decode(once, once_size, twice);
-    return !has_dots(path.data, path.size) && !has_dots(once, once_size) &&
-           !has_dots(twice, twice_size) && !has_control(once, once_size) &&
-           !has_control(twice, twice_size);
+    return !has_dots(path.data, path.size) && decoded_good(once, once_size) &&
+           decoded_good(twice, twice_size);
 }
 
 /* Every `%` is followed by two hexadecimal digits (RFC 3986 section 2.1). */
@@ -84,6 +107,18 @@ static bool escapes_whole(struct view text)
         }
     }
     return true;
+}
+
+/* What a path cannot hold as it is (RFC 3986 section 3.3), and some servers put in code for; the
+ * backslash is judged by itself. */
+static bool has_delimiter(struct view path)
+{
+    for (size_t i = 0; i < path.size; i++) {
+        if (memchr("\"<>^`{|}", path.data[i], 8)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool is_s3(struct view target)
@@ -108,7 +143,7 @@ enum status target_check(struct view target)
     const uint8_t *query = memchr(target.data, '?', target.size);
     struct view path = view_of(target.data, query ? (size_t)(query - target.data) : target.size);
     bool backslash = memchr(path.data, '\\', path.size) != NULL;
-    if ((backslash && !is_s3(target)) || !escapes_whole(path)) {
+    if ((backslash && !is_s3(target)) || !escapes_whole(path) || has_delimiter(path)) {
         return STATUS_INVALID;
     }
     uint8_t once[TARGET_MAX];

@@ -39,6 +39,22 @@ static enum status take_email(struct ask *ask)
     return STATUS_OK;
 }
 
+/* Whether a password of the account NAME may be tried now; an account that there is not counts too. */
+static enum status take_try(struct ask *ask, struct view name)
+{
+    uint64_t wait_ms = throttle_take(ask->vault->throttle, name, ask->in.client, clock_mono_ms());
+    if (wait_ms == 0) {
+        return STATUS_OK;
+    }
+    return ask_refuse(ask, STATUS_THROTTLED, "too many attempts; try again in %u s",
+                      (unsigned)((wait_ms + 999) / 1000));
+}
+
+static void right_try(struct ask *ask, struct view name)
+{
+    throttle_right(ask->vault->throttle, name, ask->in.client, clock_mono_ms());
+}
+
 static void check_against(struct ask *ask, const char *stored)
 {
     ask->needs_hasher = true;
@@ -139,6 +155,9 @@ enum status check_account_create(struct ask *ask)
         status = take_password(ask, ask->in.box, "password", ask->job.new);
     }
     if (status == STATUS_OK) {
+        status = take_try(ask, view_text("")); /* or it would tell whose e-mails are known */
+    }
+    if (status == STATUS_OK) {
         status = email_free(ask);
     }
     if (status == STATUS_OK) {
@@ -163,6 +182,7 @@ enum status apply_account_create(struct ask *ask)
     (void)view_copy(view_text(ask->email), account.email, sizeof account.email);
     (void)view_copy(view_text(ask->job.made), account.password, sizeof account.password);
     status = account_insert(ask->vault->store, &account);
+    right_try(ask, view_text(""));
     return status == STATUS_OK ? begin_session(ask, &account, 201) : status;
 }
 
@@ -174,6 +194,9 @@ enum status check_session_create(struct ask *ask)
     enum status status = take_email(ask);
     if (status == STATUS_OK) {
         status = take_old_password(ask, ask->in.box, ask->job.old);
+    }
+    if (status == STATUS_OK) {
+        status = take_try(ask, view_text(ask->email));
     }
     if (status != STATUS_OK) {
         return status;
@@ -208,6 +231,7 @@ enum status apply_session_create(struct ask *ask)
     struct account account;
     enum status status = own_account(ask, &account);
     if (status == STATUS_OK) {
+        right_try(ask, view_text(account.email));
         status = keep_new_hash(ask, &account);
     }
     if (status == STATUS_OK) {
@@ -263,6 +287,9 @@ enum status check_password_change(struct ask *ask)
         status = take_password(ask, ask->in.box2, "new", ask->job.new);
     }
     if (status == STATUS_OK) {
+        status = take_try(ask, view_text(ask->tenant));
+    }
+    if (status == STATUS_OK) {
         check_against(ask, account.password);
         ask->job.make = true;
     }
@@ -276,6 +303,7 @@ static enum status unchanged(struct ask *ask, struct account *ret)
     if (status == STATUS_OK && strcmp(ret->password, ask->job.stored) != 0) {
         return ask_refuse(ask, STATUS_CONFLICT, "the password was changed meanwhile");
     }
+    right_try(ask, view_text(ask->tenant));
     return status;
 }
 
@@ -301,6 +329,9 @@ enum status check_account_delete(struct ask *ask)
     enum status status = own_account(ask, &account);
     if (status == STATUS_OK) {
         status = take_old_password(ask, ask->in.box, ask->job.old);
+    }
+    if (status == STATUS_OK) {
+        status = take_try(ask, view_text(ask->tenant));
     }
     if (status == STATUS_OK) {
         check_against(ask, account.password);

@@ -154,7 +154,8 @@ enum status vault_open(struct vault *vault, struct loop *loop)
         status = sealed ? database_directory(vault->options.data) : open_database(vault);
     }
     if (status == STATUS_OK) {
-        status = hasher_new(loop, &vault->hasher);
+        vault->throttle = throttle_new();
+        status = vault->throttle ? hasher_new(loop, &vault->hasher) : STATUS_INTERNAL;
     }
     if (status == STATUS_OK) {
         status = open_sockets(vault);
@@ -172,6 +173,7 @@ void vault_close(struct vault *vault)
     door_forget(vault, NULL);
     hasher_free(&vault->hasher);
     denials_free(&vault->denials);
+    throttle_free(&vault->throttle);
     audit_link_free(&vault->audit);
     audit_mark_free(&vault->mark);
     while (vault->pending) {

@@ -7,6 +7,7 @@
  * ask.c          VAULT_ASK: who asks, checks, passwords, the audit record, the change, the answer
  * operations.c   the table of operations; ops_*.c their two halves (check, apply)
  * credentials.c  tokens, sessions, sealed input: from what was sent to a row
+ * throttle.c     how often a password may be tried
  * hasher.c       the one helper thread, for passwords
  * audit_link.c   records on their way to the audit daemon, and their acknowledgements
  * denials.c      refusals on that way: written, or counted when there are too many
@@ -42,6 +43,7 @@ struct audit_link;
 struct audit_mark;
 struct denials;
 struct touches;
+struct throttle;
 struct keys;
 struct backup_job;
 struct held_record;
@@ -105,6 +107,7 @@ struct vault {
     struct secret *intake_private;
     uint8_t intake_public[CRYPTO_KEY_BYTES];
     struct hasher *hasher;
+    struct throttle *throttle;
     struct audit_link *audit;
     struct audit_mark *mark;
     struct denials *denials;
@@ -209,6 +212,18 @@ bool label_valid(struct view text); /* UTF-8 without control characters, 1 to 12
 /* Trims, lower-cases and checks. */
 bool email_normal(struct view email, char *ret_email);
 void last_chars(const char *token, char *ret_last4);
+
+/* ---- throttle.c ---- */
+
+struct throttle *throttle_new(void); /* NULL for want of memory */
+void throttle_free(struct throttle **throttle);
+/* Counts a try of ACCOUNT's password (an e-mail, or an account's id; empty: of none) from the address
+ * CLIENT, and yields 0; or counts nothing and yields the milliseconds that it is too early. */
+uint64_t throttle_take(struct throttle *throttle, struct view account, struct view client,
+                       uint64_t now_ms);
+/* The password was right: the account's tries are forgotten and the address is known to it. */
+void throttle_right(struct throttle *throttle, struct view account, struct view client,
+                    uint64_t now_ms);
 
 /* ---- hasher.c ---- */
 

@@ -4,7 +4,9 @@
  * that neither the fake token nor a key of the caller's own reaches the provider. */
 #include "services/gateway/gateway.h"
 
+#include <ctype.h>
 #include <sodium.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -21,7 +23,7 @@ static const char *const parameters[] = {"key", "X-Amz-Credential", "AWSAccessKe
 struct search {
     char token[TOKEN_SIZE_MAX + 1];
     bool found, conflict, malformed, aws4;
-    bool presigned; /* the query is a signature; X-Amz-* in another is not ours to drop */
+    bool presigned, carrier; /* a query signed in advance; one whose credential is a token */
 };
 
 bool credential_header(const char *name)
@@ -126,22 +128,52 @@ static enum MHD_Result on_header(void *arg, enum MHD_ValueKind kind, const char 
     return MHD_YES;
 }
 
+/* The name as the provider reads it, so that `%6bey` is `key`; a longer one than any here is cut. */
+static struct view decoded_name(struct view parameter, char *room, size_t size)
+{
+    struct view name = until(parameter, "=");
+    size_t used = 0;
+    for (size_t i = 0; i < name.size && used < size; i++) {
+        unsigned code = name.data[i];
+        char digits[3] = {0};
+        if (code == '%' && i + 2 < name.size && isxdigit(name.data[i + 1]) &&
+            isxdigit(name.data[i + 2])) {
+            memcpy(digits, name.data + i + 1, 2);
+            code = (unsigned)strtoul(digits, NULL, 16);
+            i += 2;
+        }
+        room[used++] = (char)code;
+    }
+    return view_of(room, used);
+}
+
+static bool has_prefix_nocase(struct view text, const char *prefix)
+{
+    size_t size = strlen(prefix);
+    return text.size >= size && view_is_nocase(view_of(text.data, size), prefix);
+}
+
 /* Whether the parameter carries a credential, and what it holds. */
 static bool is_credential_parameter(struct view parameter, struct search *search)
 {
-    struct view name = until(parameter, "=");
-    struct view value = view_of(parameter.data + name.size, parameter.size - name.size);
+    char room[32];
+    struct view name = decoded_name(parameter, room, sizeof room);
+    size_t before = until(parameter, "=").size;
+    struct view value = view_of(parameter.data + before, parameter.size - before);
+    bool presigned = has_prefix_nocase(name, "x-amz-");
+    search->presigned = search->presigned || presigned;
     for (size_t i = 0; i < sizeof parameters / sizeof parameters[0]; i++) {
         if (view_is(name, parameters[i])) {
             if (value.size > 1) {
+                struct view held = until(view_of(value.data + 1, value.size - 1), "%/");
                 search->aws4 = search->aws4 || i > 0;
-                consider(search, until(view_of(value.data + 1, value.size - 1), "%/"));
+                search->carrier = search->carrier || (presigned && view_starts(held, "seks_"));
+                consider(search, held);
             }
             return true;
         }
     }
-    return view_is_nocase(name, "api_key") || view_is_nocase(name, "access_token") ||
-           (search->presigned && (view_starts(name, "X-Amz-") || view_starts(name, "x-amz-"))) ||
+    return presigned || view_is_nocase(name, "api_key") || view_is_nocase(name, "access_token") ||
            (search->aws4 && (view_is(name, "Signature") || view_is(name, "Expires")));
 }
 
@@ -150,8 +182,6 @@ static enum status copy_query(struct view rest, struct search *search, struct bu
     struct view path = until(rest, "?");
     struct view query = view_of(rest.data + path.size, rest.size - path.size);
     char separator = '?';
-    search->presigned = find_text(query, "?X-Amz-Credential=").size > 0 ||
-                        find_text(query, "&X-Amz-Credential=").size > 0;
     buffer_append_view(ret_rest, path);
     if (path.size == 0) {
         buffer_append_byte(ret_rest, '/');
@@ -183,6 +213,9 @@ enum status credential_find(struct visit *visit, struct view rest, struct buffer
     }
     if (search.conflict) {
         return STATUS_INVALID;
+    }
+    if (search.presigned && !search.carrier) {
+        return STATUS_DENIED;
     }
     if (!search.found) {
         return STATUS_UNAUTHENTICATED;

@@ -158,6 +158,9 @@ static enum MHD_Result begin_passthrough(struct visit *visit)
     if (status == STATUS_INVALID) {
         return answer_error(visit, 400, VIEW("the request carries two different tokens"), aws4);
     }
+    if (status == STATUS_DENIED) {
+        return answer_error(visit, 403, VIEW("a presigned query is taken only with a token of this broker as its credential"), aws4);
+    }
     if (status != STATUS_OK) {
         return answer_status(visit, status, VIEW(""), aws4);
     }

@@ -88,7 +88,8 @@ bool origin_may_change(const struct visit *visit);
 /* ---- credential.c ---- */
 
 /* The fake token in headers or query: STATUS_UNAUTHENTICATED when there is none that is well
- * formed, STATUS_INVALID when there are two different ones.  RET_TOKEN views the request.
+ * formed, STATUS_INVALID when there are two different ones, STATUS_DENIED for a presigned query whose
+ * credential is no token.  RET_TOKEN views the request.
  * RET_REST gets REST without the parameters that carry tokens; RET_AWS4 tells an AWS signature. */
 MUST_USE enum status credential_find(struct visit *visit, struct view rest, struct buffer *ret_rest,
                                      char *ret_token, bool *ret_aws4);

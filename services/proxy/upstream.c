@@ -68,8 +68,12 @@ static const struct {
     {0xa9fe0000, 16}, /* link-local, cloud metadata */
     {0xac100000, 12}, /* private */
     {0xc0000000, 24}, /* IETF protocol assignments */
+    {0xc0000200, 24}, /* documentation */
+    {0xc0586300, 24}, /* 6to4 relays, once */
     {0xc0a80000, 16}, /* private */
     {0xc6120000, 15}, /* benchmarking */
+    {0xc6336400, 24}, /* documentation */
+    {0xcb007100, 24}, /* documentation */
     {0xe0000000, 3},  /* multicast, reserved, broadcast */
 };
 
@@ -83,20 +87,35 @@ static bool public_v4(uint32_t address)
     return true;
 }
 
-static uint32_t v4_at(const uint8_t *at)
+static uint32_t word_at(const uint8_t *at)
 {
     return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
 }
+
+/* Of 2000::/3: protocol assignments with Teredo in them, documentation. */
+static const struct {
+    uint32_t network;
+    unsigned bits;
+} special_v6[] = {
+    {0x20010000, 23},
+    {0x20010db8, 32},
+    {0x3fff0000, 20},
+};
 
 static bool public_v6(const uint8_t *at)
 {
     static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
     static const uint8_t nat64[12] = {0x00, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0};
     if (memcmp(at, mapped, sizeof mapped) == 0 || memcmp(at, nat64, sizeof nat64) == 0) {
-        return public_v4(v4_at(at + 12));
+        return public_v4(word_at(at + 12));
     }
     if (at[0] == 0x20 && at[1] == 0x02) { /* 6to4 holds an IPv4 address */
-        return public_v4(v4_at(at + 2));
+        return public_v4(word_at(at + 2));
+    }
+    for (size_t i = 0; i < sizeof special_v6 / sizeof special_v6[0]; i++) {
+        if ((word_at(at) ^ special_v6[i].network) >> (32 - special_v6[i].bits) == 0) {
+            return false;
+        }
     }
     return (at[0] & 0xe0) == 0x20; /* global unicast is 2000::/3 */
 }

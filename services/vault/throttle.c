@@ -6,7 +6,7 @@
  * without an account counts like one that has one.
  *
  * Kept in memory that does not grow: what was used least lately makes room.  Names are keyed hashes,
- * so nobody can choose what they push out.  127.0.0.1 and ::1 stand for whoever is behind a proxy
+ * so nobody can choose what they push out, and only right passwords fill the table of known addresses.  127.0.0.1 and ::1 stand for whoever is behind a proxy
  * on this host: they are not counted as an address, and not remembered as one. */
 #include "vault.h"
 
@@ -15,7 +15,7 @@
 #include <string.h>
 
 enum {
-    SETS = 4096, WAYS = 4, /* 16,384 entries of 48 bytes */
+    SETS = 4096, WAYS = 4, /* 16,384 entries of 40 bytes in each of two tables */
     TRIES_FREE = 10, WAIT_MAX_MS = 60 * 1000,
     ADDRESS_TRIES_FREE = 30, /* an office behind one address */
     ADDRESS_WAIT_MAX_MS = 5 * 60 * 1000,
@@ -34,7 +34,8 @@ struct entry {
 
 struct throttle {
     uint8_t secret[CRYPTO_KEY_BYTES];
-    struct entry entries[SETS][WAYS];
+    struct entry tries[SETS][WAYS];
+    struct entry known[SETS][WAYS];
 };
 
 struct throttle *throttle_new(void)
@@ -68,9 +69,9 @@ static bool client_key(struct view client, char *ret_key, size_t size)
     return view_copy(client, ret_key, size);
 }
 
-/* The entry of that name, perhaps taken from another; NULL when no hash can be made. */
+/* The entry of that name; when there is none NULL, or with MAKE the one used least lately. */
 static struct entry *entry_of(struct throttle *throttle, enum scope scope, struct view account,
-                              const char *client, uint64_t now_ms)
+                              const char *client, bool make)
 {
     CLEANUP(buffer_free) struct buffer text = BUFFER_EMPTY;
     uint8_t mac[CRYPTO_HASH_BYTES];
@@ -84,21 +85,25 @@ static struct entry *entry_of(struct throttle *throttle, enum scope scope, struc
             STATUS_OK) {
         return NULL;
     }
-    struct entry *set = throttle->entries[(mac[30] << 8 | mac[31]) % SETS], *oldest = set;
+    size_t at = (size_t)(mac[30] << 8 | mac[31]) % SETS;
+    struct entry *set = scope == KNOWN ? throttle->known[at] : throttle->tries[at], *oldest = set;
     for (size_t i = 0; i < WAYS; i++) {
         if (memcmp(set[i].key, mac, KEY_BYTES) == 0) {
             return &set[i];
         }
         oldest = set[i].used_ms < oldest->used_ms ? &set[i] : oldest;
     }
-    *oldest = (struct entry){.used_ms = now_ms};
+    if (!make) {
+        return NULL;
+    }
+    *oldest = (struct entry){.tries = 0};
     memcpy(oldest->key, mac, KEY_BYTES);
     return oldest;
 }
 
 static void forget(struct entry *entry, uint64_t now_ms)
 {
-    uint64_t forgotten = (now_ms - entry->used_ms) / FORGET_MS;
+    uint64_t forgotten = entry->tries > 0 ? (now_ms - entry->used_ms) / FORGET_MS : 0;
     if (forgotten > 0) {
         entry->tries -= forgotten < entry->tries ? forgotten : entry->tries;
         entry->used_ms = now_ms;
@@ -127,13 +132,10 @@ static void count(struct entry *entry, uint64_t free_tries, uint64_t wait_max_ms
     }
 }
 
-static struct entry *account_entry(struct throttle *throttle, struct view account, const char *client,
-                                   uint64_t now_ms)
+static struct entry *account_entry(struct throttle *throttle, struct view account, const char *client)
 {
-    struct entry *known = *client ? entry_of(throttle, KNOWN, account, client, now_ms) : NULL;
-    bool is_known = known && known->tries > 0;
-    return account.size == 0 ? NULL
-                             : entry_of(throttle, is_known ? PAIR : ACCOUNT, account, client, now_ms);
+    bool known = *client && entry_of(throttle, KNOWN, account, client, false);
+    return account.size ? entry_of(throttle, known ? PAIR : ACCOUNT, account, client, true) : NULL;
 }
 
 uint64_t throttle_take(struct throttle *throttle, struct view account, struct view client,
@@ -141,8 +143,8 @@ uint64_t throttle_take(struct throttle *throttle, struct view account, struct vi
 {
     char name[CLIENT_MAX + 1] = "";
     struct entry *by_address = client_key(client, name, sizeof name)
-                                   ? entry_of(throttle, ADDRESS, account, name, now_ms) : NULL;
-    struct entry *by_account = account_entry(throttle, account, name, now_ms);
+                                   ? entry_of(throttle, ADDRESS, account, name, true) : NULL;
+    struct entry *by_account = account_entry(throttle, account, name);
     uint64_t wait_ms = wait_of(by_address, now_ms), account_ms = wait_of(by_account, now_ms);
     wait_ms = wait_ms > account_ms ? wait_ms : account_ms;
     if (wait_ms == 0) {
@@ -157,18 +159,17 @@ void throttle_right(struct throttle *throttle, struct view account, struct view 
 {
     char name[CLIENT_MAX + 1] = "";
     bool counted = client_key(client, name, sizeof name);
-    struct entry *by_account = account_entry(throttle, account, name, now_ms);
-    struct entry *by_address = counted ? entry_of(throttle, ADDRESS, account, name, now_ms) : NULL;
+    struct entry *by_account = account_entry(throttle, account, name);
+    struct entry *by_address = counted ? entry_of(throttle, ADDRESS, account, name, true) : NULL;
     if (by_account) {
         by_account->tries = by_account->next_ms = 0;
     }
     if (by_address && by_address->tries > 0) {
         by_address->tries--; /* this try alone: others may have been at other accounts */
     }
-    struct entry *known = counted && account.size ? entry_of(throttle, KNOWN, account, name, now_ms)
+    struct entry *known = counted && account.size ? entry_of(throttle, KNOWN, account, name, true)
                                                   : NULL;
     if (known) {
-        known->tries = 1;
         known->used_ms = now_ms;
     }
 }

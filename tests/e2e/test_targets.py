@@ -18,6 +18,9 @@ OWN = [
     ("/api/openai/v1/files/%E2%82%AC%20~!$&'()*,;=:@[x]", "forward:/v1/files/%E2%82%AC%20~!$&'()*,;=:@[x]"),
     ("/api/openai//v1//models", "forward:/v1//v1//models"),
     ("/api/openai/v1/models?", "forward:/v1/models?"),
+    ("/api/gemini/v1beta/models?%6bey=AIzaAgent&x=1&key=AIzaOther", "forward:/v1beta/models?x=1"),
+    ("/api/openai/v1/models?X-Amz-Signature=0", "403"),
+    ("/api/openai/v1/models?x%2damz-credential=AKIA%2Fx", "403"),
     *[(f"/api/openai/v1/{path}", "400") for path in (
         "..", ".", "../x", "%2e%2e/x", "%2E./x", "x/%252e%252e", "..%2f..%2fgithub", "..%252f", "..;x/y", "x/..%3B", "..\\x", "x\\y",
         "x%5c..%5cy", "%00", "%0d%0aHost:%20evil", "%c0%ae%c0%ae/x", "%e0%80%ae", "<x>", "{x}", "x|y", "x^y", "%", "%g0", "%2")],

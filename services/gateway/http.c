@@ -170,6 +170,7 @@ static void connection_close(void **context)
         return;
     }
     epoll_ctl(http.hangup_fd, EPOLL_CTL_DEL, connection->fd, NULL);
+    reads_closing(&connection->reads);
     reads_disarm(&connection->reads);
     pace_leave(address_of(connection->mhd));
     http.connection_count--;

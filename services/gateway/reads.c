@@ -24,7 +24,7 @@ enum {
     TABLE_MAX = 1 << 20,
     ENDING_MAX = 256,  /* at once; those beyond are closed as they are */
     ENDING_MS = 2000,
-    ENDING_BYTES_MAX = 1 << 20, /* of what still comes */
+    ENDING_BYTES_MAX = 16 << 20, /* of what still comes */
     DISCARD_BYTES = 65536,
 };
 
@@ -242,6 +242,13 @@ bool reads_take_head(struct reads *reads, size_t target_size)
     }
     reads->taken++;
     return reads->taken < reads->vet.heads || reads->vet.target_size == target_size;
+}
+
+void reads_closing(struct reads *reads)
+{
+    if (!reads->refused && reads->vet.http == 0 && vet_in_body(&reads->vet)) {
+        end_in_order(reads->fd);
+    }
 }
 
 void reads_finish(struct reads *reads)

@@ -42,6 +42,10 @@ void reads_fail(struct reads *reads, unsigned http, const char *why);
 /* To be refused, and every good request before is answered: libmicrohttpd should read. */
 bool reads_due(const struct reads *reads);
 
+/* To be called when libmicrohttpd is about to close: a client that was answered before its body came
+ * whole is given time to read that answer. */
+void reads_closing(struct reads *reads);
+
 /* Ends what refused connections are given time for; call now and then. */
 void reads_tick(uint64_t now_ms);
 

@@ -144,6 +144,16 @@ def test_bad_chunk_cancels_the_call(broker, tokens, providers):
     assert len(providers["openai"].seen) == before
 
 
+@pytest.mark.parametrize("path, more, want", [("/api/openai/v1/x/echo", "Authorization: Bearer no\r\n", 401),
+                                              ("/v1/nothing", "", 404), ("/v1/session", "", 413)])
+def test_an_early_answer_is_read(broker, path, more, want):
+    """The client sends its whole body before it reads: the answer that was given meanwhile is still there."""
+    body = b"x" * 14_000_000  # more than lies in the buffers of two sockets
+    with socket.create_connection(("127.0.0.1", broker.port), timeout=10) as s:
+        s.sendall(f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{more}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        assert s.recv(12) == b"HTTP/1.1 %d" % want
+
+
 def test_refusals_have_the_path_s_form(broker, tokens):
     def body(target):
         with socket.create_connection(("127.0.0.1", broker.port), timeout=10) as s:

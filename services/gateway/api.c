@@ -199,8 +199,11 @@ enum MHD_Result api_begin(struct visit *visit, const char *method)
                            VIEW("{\"ok\":false,\"error\":\"this method is not permitted\"}"),
                            headers);
     }
-    visit->begun = true;
     call->body.max = call->route->op == OP_PROXY ? COLLECT_REQUEST_MAX : BODY_BYTES_MAX;
+    if (visit->body_size != BODY_SIZE_UNKNOWN && visit->body_size > call->body.max) {
+        return answer_error(visit, 413, VIEW("the body is larger than this call takes"), false);
+    }
+    visit->begun = true;
     return MHD_YES;
 }
 

@@ -225,7 +225,7 @@ static enum MHD_Result check_browser(struct visit *visit, struct view path, bool
         return refuse(visit, 421, "the page is not served under this name: see --public-url and --allow-host");
     }
     if (!reads && !origin_may_change(visit)) {
-        return refuse(visit, 403, "this request comes from another site's page");
+        return refuse(visit, 403, "this request comes from another site's page, or --public-url is not where this one is");
     }
     return MHD_YES;
 }

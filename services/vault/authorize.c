@@ -77,19 +77,17 @@ static enum status agent_token(struct decision *decision, struct view hash)
 
 static enum status agent_alive(struct decision *decision)
 {
-    CLEANUP(agent_free) struct agent agent = {0};
-    enum status status =
-        agent_by_id(decision->vault->store, decision->tenant, decision->agent, &agent);
+    enum status status = hot_agent(decision->vault->store, decision->tenant, decision->agent);
     if (status == STATUS_NOT_FOUND) {
         return refuse(decision, STATUS_UNAUTHENTICATED, "agent is gone");
     }
-    return status == STATUS_DENIED ? changed_row(decision, "agents", agent.id) : status;
+    return status == STATUS_DENIED ? changed_row(decision, "agents", decision->agent) : status;
 }
 
 static enum status provider_token(struct decision *decision, struct view hash)
 {
     struct token token;
-    enum status status = token_by_hash(decision->vault->store, hash, &token);
+    enum status status = hot_token(decision->vault->store, hash, &token);
     if (status == STATUS_NOT_FOUND) {
         return dead_or_unknown(decision, hash);
     }
@@ -178,7 +176,7 @@ static enum status read_secret(struct decision *decision, const char *name,
     struct secret_row row;
     struct vault *vault = decision->vault;
     enum status status =
-        secret_row_by_name(vault->store, decision->tenant, view_text(name), &row, &blob);
+        hot_secret(vault->store, decision->tenant, view_text(name), &row, &blob);
     if (status == STATUS_OK) {
         status = open_secret(vault->keys, &row, buffer_view(&blob), ret_value);
     }

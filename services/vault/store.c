@@ -265,6 +265,7 @@ void store_close(struct store **store)
         log_error("store", "the database did not close: %s", sqlite3_errmsg((*store)->db));
     }
     secret_free(&(*store)->mac_key);
+    free((*store)->hot);
     free(*store);
     *store = NULL;
 }

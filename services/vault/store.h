@@ -19,6 +19,8 @@ enum {
     MASTER_CHECK_MAX = 128,
 };
 
+struct hot;
+
 struct store {
     sqlite3 *db;
     unsigned version;       /* of the form that it has */
@@ -29,6 +31,7 @@ struct store {
         sqlite3_stmt *statement;
     } prepared[STATEMENTS_MAX];
     size_t prepared_count;
+    struct hot *hot; /* hot.c's; NULL until it is needed */
 };
 
 /* ---- store.c: opening, migrations, transactions ---- */
@@ -305,5 +308,15 @@ bool secret_row_next(struct query *query, struct secret_row *ret);
 enum counted { COUNT_KEYS, COUNT_AGENTS, COUNT_TOKENS, COUNT_SECRETS };
 MUST_USE enum status rows_count(struct store *store, enum counted table, const char *account,
                                 uint64_t *ret_count);
+
+/* ---- hot.c: what every call reads, from memory while nothing has changed ---- */
+
+/* As token_by_hash(). */
+MUST_USE enum status hot_token(struct store *store, struct view hash, struct token *ret);
+/* Whether the account has this agent, as agent_by_id() says. */
+MUST_USE enum status hot_agent(struct store *store, const char *account, const char *id);
+/* As secret_row_by_name(); RET_BLOB is empty before. */
+MUST_USE enum status hot_secret(struct store *store, const char *account, struct view name,
+                                struct secret_row *ret, struct buffer *ret_blob);
 
 #endif

@@ -98,6 +98,54 @@ static void a_changed_row_is_refused(void **state)
     assert_int_equal(token_by_hash(store, view_of(hashes[2], 32), &token), STATUS_OK);
 }
 
+/* What hot.c keeps must be what the database says, after every kind of change. */
+static void hot_rows_are_the_rows(void **state)
+{
+    struct open_store *it = *state;
+    struct store *store = it->store;
+    struct token token;
+    struct secret_row row = {.id = "sec_1", .account = "acc_1", .name = "KEY", .version = 1};
+    const uint8_t hash[32] = {2};
+    fill_rows(it);
+    assert_int_equal(secret_row_insert(store, &row, VIEW("blob")), STATUS_OK);
+    for (int i = 0; i < 2; i++) {
+        CLEANUP(buffer_free) struct buffer blob = BUFFER_EMPTY;
+        assert_int_equal(hot_token(store, view_of(hash, 32), &token), STATUS_OK);
+        assert_string_equal(token.id, "tok_1");
+        assert_int_equal(hot_agent(store, "acc_1", "agt_1"), STATUS_OK);
+        assert_int_equal(hot_agent(store, "acc_2", "agt_1"), STATUS_NOT_FOUND);
+        assert_int_equal(hot_secret(store, "acc_1", VIEW("KEY"), &row, &blob), STATUS_OK);
+        assert_true(view_is(buffer_view(&blob), "blob"));
+        assert_int_equal(hot_secret(store, "acc_2", VIEW("KEY"), &row, &blob), STATUS_NOT_FOUND);
+    }
+    CLEANUP(buffer_free) struct buffer blob = BUFFER_EMPTY;
+    sql(it, "UPDATE secrets SET blob = x'6e6577'");
+    assert_int_equal(hot_secret(store, "acc_1", VIEW("KEY"), &row, &blob), STATUS_OK);
+    assert_true(view_is(buffer_view(&blob), "new"));
+    sql(it, "UPDATE tokens SET expires_ms = 0");
+    assert_int_equal(hot_token(store, view_of(hash, 32), &token), STATUS_DENIED);
+    sql(it, "UPDATE tokens SET expires_ms = 9");
+    assert_int_equal(hot_token(store, view_of(hash, 32), &token), STATUS_OK);
+
+    assert_int_equal(store_begin(store), STATUS_OK); /* seen inside, and taken back */
+    sql(it, "DELETE FROM agents");
+    assert_int_equal(hot_token(store, view_of(hash, 32), &token), STATUS_NOT_FOUND);
+    assert_int_equal(hot_agent(store, "acc_1", "agt_1"), STATUS_NOT_FOUND);
+    sql(it, "UPDATE secrets SET blob = x'6c6f7374'");
+    buffer_clear(&blob);
+    assert_int_equal(hot_secret(store, "acc_1", VIEW("KEY"), &row, &blob), STATUS_OK);
+    assert_true(view_is(buffer_view(&blob), "lost"));
+    assert_int_equal(store_end(store, STATUS_INTERNAL), STATUS_INTERNAL);
+    buffer_clear(&blob);
+    assert_int_equal(hot_secret(store, "acc_1", VIEW("KEY"), &row, &blob), STATUS_OK);
+    assert_true(view_is(buffer_view(&blob), "new"));
+    assert_int_equal(hot_token(store, view_of(hash, 32), &token), STATUS_OK);
+    assert_int_equal(hot_agent(store, "acc_1", "agt_1"), STATUS_OK);
+    sql(it, "DELETE FROM agents"); /* the tokens go with them */
+    assert_int_equal(hot_token(store, view_of(hash, 32), &token), STATUS_NOT_FOUND);
+    assert_int_equal(hot_agent(store, "acc_1", "agt_1"), STATUS_NOT_FOUND);
+}
+
 static void an_account_takes_all_with_it(void **state)
 {
     struct open_store *it = *state;
@@ -317,6 +365,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_key_is_renewed_before_its_limit, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_changed_row_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_account_takes_all_with_it, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(hot_rows_are_the_rows, set_up, tear_down),
         cmocka_unit_test_setup_teardown(it_opens_again_and_rolls_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_wrong_master_key_touches_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_master_key_changes_while_it_runs, set_up, tear_down),

@@ -1,7 +1,8 @@
 /* audit_mark.c - how far the audit log went, kept where the audit daemon's disk is not.
  *
- * The newest checkpoint is kept as it came, in DATA/audit.head.  A log that is told of as shorter, or
- * as another one of the same length, was cut or put back: the mark of what was is kept beside. */
+ * The newest checkpoint is kept as it came, in DATA/audit.head.  A log that is told of as shorter, as
+ * another one of the same length, or as another key's, was cut, put back or replaced: the mark of what
+ * was is kept beside. */
 #include "vault.h"
 
 #include <errno.h>
@@ -14,8 +15,18 @@
 struct audit_mark {
     int dir_fd;
     struct checkpoint last; /* size 0: none yet */
+    char origin[CHECKPOINT_ORIGIN_SIZE]; /* of that: its first line, made of the key */
     uint64_t rewound;       /* times */
 };
+
+/* The first line of NOTE, which has one: it was read. */
+static void read_origin(struct view note, char *ret_origin)
+{
+    const uint8_t *end = memchr(note.data, '\n', note.size);
+    size_t size = end ? (size_t)(end - note.data) : 0;
+    memset(ret_origin, 0, CHECKPOINT_ORIGIN_SIZE);
+    memcpy(ret_origin, note.data, size < CHECKPOINT_ORIGIN_SIZE ? size : CHECKPOINT_ORIGIN_SIZE - 1);
+}
 
 static const char mark_name[] = "audit.head", new_name[] = "audit.head.new";
 
@@ -31,7 +42,11 @@ static enum status read_mark(struct audit_mark *mark)
     if (got < 0) {
         return STATUS_INTERNAL;
     }
-    return checkpoint_read(NULL, view_of(text, (size_t)got), &mark->last);
+    enum status status = checkpoint_read(NULL, view_of(text, (size_t)got), &mark->last);
+    if (status == STATUS_OK) {
+        read_origin(view_of(text, (size_t)got), mark->origin);
+    }
+    return status;
 }
 
 enum status audit_mark_open(const char *dir, struct audit_mark **ret_mark)
@@ -76,24 +91,28 @@ bool audit_mark_take(struct audit_mark *mark, struct view note, uint64_t acked,
                      char *ret_text)
 {
     struct checkpoint next;
+    char origin[CHECKPOINT_ORIGIN_SIZE];
     if (checkpoint_read(NULL, note, &next) != STATUS_OK || next.kind != CHECKPOINT_HEAD) {
         log_warn("audit", "the audit daemon sent a checkpoint that is none");
         return true;
     }
     bool same = next.size == mark->last.size &&
                 memcmp(next.hash, mark->last.hash, sizeof next.hash) == 0;
-    if (same) {
+    if (same && acked <= next.size) {
         return true;
     }
+    read_origin(note, origin);
     uint64_t had = acked > mark->last.size ? acked : mark->last.size;
-    bool rewound = next.size < had || next.size == mark->last.size;
+    bool other = mark->last.size > 0 && strcmp(origin, mark->origin) != 0;
+    bool rewound = other || next.size < had || next.size == mark->last.size;
     if (rewound) {
         char kept[64];
         (void)snprintf(kept, sizeof kept, "%s.%llu", mark_name,
                        (unsigned long long)mark->last.size);
         (void)snprintf(ret_text, AUDIT_MARK_TEXT,
-                       "the log had %llu records and now has %llu; %s holds the older checkpoint",
-                       (unsigned long long)had, (unsigned long long)next.size, kept);
+                       "the log had %llu records and now has %llu%s; %s holds the older checkpoint",
+                       (unsigned long long)had, (unsigned long long)next.size,
+                       other ? ", of another key" : "", kept);
         mark->rewound++;
         if (renameat(mark->dir_fd, mark_name, mark->dir_fd, kept) != 0) {
             log_warn("audit", "cannot keep %s: %s", kept, strerror(errno));
@@ -101,6 +120,7 @@ bool audit_mark_take(struct audit_mark *mark, struct view note, uint64_t acked,
     }
     if (write_mark(mark, note)) {
         mark->last = next;
+        memcpy(mark->origin, origin, sizeof mark->origin);
     } else {
         log_warn("audit", "cannot write %s: %s", mark_name, strerror(errno)); /* a second later */
     }

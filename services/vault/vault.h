@@ -292,7 +292,7 @@ uint64_t denials_counted(const struct denials *denials);
 
 /* ---- audit_mark.c ---- */
 
-enum { AUDIT_MARK_TEXT = 128 };
+enum { AUDIT_MARK_TEXT = 160 };
 /* Reads DIR/audit.head when it is there.  Logs its own failure. */
 MUST_USE enum status audit_mark_open(const char *dir, struct audit_mark **ret_mark);
 void audit_mark_free(struct audit_mark **mark);

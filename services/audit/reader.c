@@ -14,6 +14,7 @@
 
 enum {
     WAITING_MAX = 32,   /* at QUERY_MS each longer than anybody waits */
+    WAITING_PER_TENANT = 4,
     STALE_MS = 1500,    /* the vault has given up by then */
 };
 
@@ -211,6 +212,16 @@ void reader_free(struct reader **reader_at)
     *reader_at = NULL;
 }
 
+/* How many questions of TENANT wait; under the lock. */
+static size_t count_of(const struct reader *reader, struct view tenant)
+{
+    size_t count = 0;
+    for (const struct job *job = reader->asked; job; job = job->next) {
+        count += view_equal(job->query.tenant, tenant);
+    }
+    return count;
+}
+
 enum status reader_ask(struct reader *reader, const struct files *files, struct view bytes,
                        reader_done *done, void *arg)
 {
@@ -231,13 +242,21 @@ enum status reader_ask(struct reader *reader, const struct files *files, struct 
     job->asked_ms = clock_mono_ms();
     job->done = done;
     job->arg = arg;
-    reader->waiting++;
     pthread_mutex_lock(&reader->lock);
-    *reader->asked_end = job;
-    reader->asked_end = &job->next;
-    pthread_cond_signal(&reader->wake);
+    if (count_of(reader, job->query.tenant) < WAITING_PER_TENANT) {
+        *reader->asked_end = job;
+        reader->asked_end = &job->next;
+        pthread_cond_signal(&reader->wake);
+    } else {
+        status = STATUS_BUSY; /* the others want to be heard too */
+    }
     pthread_mutex_unlock(&reader->lock);
-    return STATUS_OK;
+    if (status == STATUS_OK) {
+        reader->waiting++;
+    } else {
+        job_free(job);
+    }
+    return status;
 }
 
 void reader_follow(struct reader *reader, const struct files *files)

@@ -103,7 +103,7 @@ typedef void reader_done(void *arg, const struct reader_page *page);
 MUST_USE enum status reader_new(struct loop *loop, struct reader **ret_reader);
 void reader_free(struct reader **reader); /* what was not answered is not called back */
 /* Asks BYTES (an encoded audit_query) of FILES as they are now; DONE runs once, later, in the loop.
- * STATUS_BUSY when too many wait; then DONE does not run. */
+ * STATUS_BUSY when too many wait, of all or of this tenant; then DONE does not run. */
 MUST_USE enum status reader_ask(struct reader *reader, const struct files *files,
                                 struct view bytes, reader_done *done, void *arg);
 /* Has the indexes brought up to FILES when there is nothing better to do. */

@@ -3,14 +3,23 @@
 
 enum { PAGE_DEFAULT = 100 };
 
+static enum status refuse(struct ask *ask, enum status status)
+{
+    switch (status) {
+    case STATUS_INVALID:
+        return status;
+    case STATUS_BUSY:
+        return ask_refuse(ask, status, "too many questions about the audit log at once; try again");
+    default:
+        return ask_refuse(ask, STATUS_UNAVAILABLE, "the audit log does not answer; try again");
+    }
+}
+
 static void page_came(void *arg, const struct audit_result *result)
 {
     struct ask *ask = arg;
     if (result->status != STATUS_OK) {
-        bool invalid = result->status == STATUS_INVALID;
-        ask_finish(ask, invalid ? STATUS_INVALID
-                                : ask_refuse(ask, STATUS_UNAVAILABLE,
-                                             "the audit log does not answer; try again"));
+        ask_finish(ask, refuse(ask, result->status));
         return;
     }
     struct buffer *json = ask_body(ask, 200);

@@ -168,7 +168,16 @@ static enum status make(const struct files *files, const struct segment *segment
     if (status != STATUS_OK) {
         return status;
     }
-    if (!save(files->dir_fd, kept) || !load(files->dir_fd, segment->bytes, kept)) {
+    bool saved = save(files->dir_fd, kept);
+    fd = segment_open(files->dir_fd, segment->first, "log");
+    if (fd < 0) { /* removed meanwhile: nothing of it is to stay */
+        char name[SEGMENT_NAME_SIZE];
+        segment_name(segment->first, "idx", name);
+        (void)unlinkat(files->dir_fd, name, 0); /* it may not be there */
+        return STATUS_NOT_FOUND;
+    }
+    (void)close(fd); /* only looked for */
+    if (!saved || !load(files->dir_fd, segment->bytes, kept)) {
         log_debug("index", "kept in memory"); /* no room on the disk */
     }
     return STATUS_OK;

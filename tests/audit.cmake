@@ -2,6 +2,7 @@ seks_unit_test(test_audit_log audit_lib)
 seks_unit_test(test_audit_query audit_lib)
 seks_unit_test(test_audit_keep audit_lib audit_check)
 seks_unit_test(test_client gateway_lib)
+seks_unit_test(test_audit_again audit_lib)
 seks_unit_test(test_audit_mark vault_lib)
 
 # Without an argument every bit of the log is flipped (a minute); here every seventh.

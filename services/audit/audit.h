@@ -95,11 +95,17 @@ struct recent;
 struct recent *recent_new(void); /* NULL for want of memory */
 void recent_free(struct recent **recent);
 
-/* STATUS_OK: there, as number RET_SEQ.  STATUS_CONFLICT: there with other fields.
- * STATUS_NOT_FOUND.  Views as line_fields() made them. */
-MUST_USE enum status recent_find(const struct recent *recent, struct view fields,
+/* Who sent a record: the process (of its instance id; 0: not known), and its own number for it. */
+struct sender {
+    uint64_t process, call;
+};
+
+/* STATUS_OK: there, as number RET_SEQ, and sent again.  STATUS_CONFLICT: an intent or outcome of this
+ * request is there, but it is not the same or was not just sent again.  STATUS_NOT_FOUND.  Views as
+ * line_fields() made them. */
+MUST_USE enum status recent_find(struct recent *recent, struct view fields, struct sender sender,
                                  uint64_t *ret_seq);
-void recent_add(struct recent *recent, struct view fields, uint64_t seq);
+void recent_add(struct recent *recent, struct view fields, struct sender sender, uint64_t seq);
 void recent_forget(struct recent *recent, size_t count); /* the last COUNT that were added */
 
 /* ---- running.c ---- */
@@ -230,8 +236,12 @@ MUST_USE enum status ledger_open(const struct ledger_options *options, struct le
 /* Signs what is committed; what is not is lost. */
 void ledger_close(struct ledger **ledger);
 
-/* Stages RECORD as number RET_SEQ, or finds it there already.  STATUS_CONFLICT: another intent or
- * outcome has its request id.  STATUS_NOT_FOUND: an outcome without an intent. */
+/* Stages RECORD of process SENDER (0: not known) as number RET_SEQ, or finds it there already.
+ * STATUS_CONFLICT: another intent or outcome has its request id, or its call is over.  STATUS_NOT_FOUND:
+ * an outcome without an intent. */
+MUST_USE enum status ledger_take(struct ledger *ledger, const struct audit_record *record,
+                                 uint64_t sender, uint64_t *ret_seq);
+/* The same for a record of nobody's. */
 MUST_USE enum status ledger_add(struct ledger *ledger, const struct audit_record *record,
                                 uint64_t *ret_seq);
 

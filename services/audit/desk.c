@@ -5,6 +5,7 @@
 #include "services/audit/reading.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/channel.h"
 #include "common/log.h"
@@ -130,6 +131,15 @@ static void refuse(struct desk *desk, const struct door *door, const char *what)
     }
 }
 
+/* Its instance id is random and new at each start, so a part of it will do. */
+static uint64_t process_of(const struct channel_peer *peer)
+{
+    struct view instance = channel_peer_instance(peer);
+    uint64_t process = 0;
+    memcpy(&process, instance.data, instance.size < sizeof process ? instance.size : sizeof process);
+    return process | 1;
+}
+
 static void take_record(struct open_door *open, struct channel_peer *peer, struct view bytes)
 {
     struct desk *desk = open->desk;
@@ -144,7 +154,7 @@ static void take_record(struct open_door *open, struct channel_peer *peer, struc
         acknowledge(desk, peer, record.call, STATUS_DENIED, 0);
         return;
     }
-    enum status status = ledger_add(desk->ledger, &record, &seq);
+    enum status status = ledger_take(desk->ledger, &record, process_of(peer), &seq);
     if (status != STATUS_OK) {
         acknowledge(desk, peer, record.call, status, 0);
         return;

@@ -43,14 +43,18 @@ void ledger_close(struct ledger **ledger)
     *ledger = NULL;
 }
 
-static enum status add_fields(struct ledger *ledger, struct view fields, uint64_t *ret_seq)
+static enum status add_fields(struct ledger *ledger, struct view fields, struct sender sender,
+                              uint64_t *ret_seq)
 {
-    enum status status = recent_find(ledger->recent, fields, ret_seq);
+    enum status status = recent_find(ledger->recent, fields, sender, ret_seq);
     struct view request = line_text(fields, "request");
+    bool intent = view_starts(fields, "\"kind\":\"intent\"");
+    if (status == STATUS_OK && intent && !running_has(ledger->running, request)) {
+        return STATUS_CONFLICT; /* its call is over: a second one needs an intent of its own */
+    }
     if (status != STATUS_NOT_FOUND) {
         return status;
     }
-    bool intent = view_starts(fields, "\"kind\":\"intent\"");
     bool outcome = view_starts(fields, "\"kind\":\"outcome\"");
     if (outcome && !running_has(ledger->running, request)) {
         return STATUS_NOT_FOUND;
@@ -72,19 +76,26 @@ static enum status add_fields(struct ledger *ledger, struct view fields, uint64_
     if (outcome) {
         running_close(ledger->running, request);
     }
-    recent_add(ledger->recent, fields, ledger->staged.seq);
+    recent_add(ledger->recent, fields, sender, ledger->staged.seq);
     ledger->batch_count++;
     *ret_seq = ledger->staged.seq;
     return STATUS_OK;
 }
 
-enum status ledger_add(struct ledger *ledger, const struct audit_record *record,
-                       uint64_t *ret_seq)
+enum status ledger_take(struct ledger *ledger, const struct audit_record *record, uint64_t sender,
+                        uint64_t *ret_seq)
 {
     buffer_clear(&ledger->fields);
     enum status status = line_fields(record, &ledger->fields);
-    return status == STATUS_OK ? add_fields(ledger, buffer_view(&ledger->fields), ret_seq)
+    return status == STATUS_OK ? add_fields(ledger, buffer_view(&ledger->fields),
+                                            (struct sender){sender, record->call}, ret_seq)
                                : status;
+}
+
+enum status ledger_add(struct ledger *ledger, const struct audit_record *record,
+                       uint64_t *ret_seq)
+{
+    return ledger_take(ledger, record, 0, ret_seq);
 }
 
 void ledger_claim(struct ledger *ledger, struct view request)
@@ -111,7 +122,8 @@ static enum status end_unknown(struct ledger *ledger, uint64_t seq)
     if (status == STATUS_OK) {
         status = unknown_fields(line.fields, &fields);
     }
-    return status == STATUS_OK ? add_fields(ledger, buffer_view(&fields), &own) : status;
+    return status == STATUS_OK ? add_fields(ledger, buffer_view(&fields), (struct sender){0, 0}, &own)
+                               : status;
 }
 
 size_t ledger_give_up(struct ledger *ledger, uint64_t wait_ms)

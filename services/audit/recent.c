@@ -1,6 +1,8 @@
 /* recent.c - which requests have a record already, for the last RECENT_MAX records.
  *
  * An intent or an outcome is known by its request id alone, any other record by all its fields too.
+ * And a record is only the same one when its sender sent just that again, under the same number; a
+ * gateway that asks twice with one request id has done two things.
  * A ring of entries with chains from a table of heads; a colliding hash cannot make two requests
  * one, for the id itself is compared. */
 #include "services/audit/audit.h"
@@ -8,14 +10,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/crypto.h"
 
-enum { NONE = 0 }; /* chains hold index + 1 */
+enum {
+    NONE = 0, /* chains hold index + 1 */
+    UNKNOWN_SENDER_MS = 10000, /* a gateway gives up after 5 s, a vault before */
+};
 
 struct entry {
     uint64_t key;    /* of kind and request, and for some kinds of all fields */
     uint64_t digest; /* of all fields */
     uint64_t seq;
+    struct sender sender;
     uint32_t next;
     uint8_t kind; /* its first letter; 0 for an unused entry */
     uint8_t request_size;
@@ -24,6 +31,7 @@ struct entry {
 
 struct recent {
     uint64_t seed; /* so that nobody can choose ids that share a chain */
+    uint64_t began_ms;
     size_t newest; /* where the next one goes */
     uint32_t heads[RECENT_MAX];
     struct entry entries[RECENT_MAX];
@@ -34,6 +42,7 @@ struct recent *recent_new(void)
     struct recent *recent = calloc(1, sizeof *recent);
     if (recent) {
         crypto_random(&recent->seed, sizeof recent->seed);
+        recent->began_ms = clock_mono_ms();
     }
     return recent;
 }
@@ -89,7 +98,22 @@ static uint32_t *head_for(struct recent *recent, uint64_t key)
     return &recent->heads[key % RECENT_MAX];
 }
 
-enum status recent_find(const struct recent *recent, struct view fields, uint64_t *ret_seq)
+/* Whether FOUND, which says the same, is what SENDER sent before.  Of what was read at the start it is not
+ * known who sent it: that is believed for as long as somebody may have waited for it. */
+static bool sent_again(const struct recent *recent, const struct entry *found, struct sender sender)
+{
+    if (found->sender.process == 0) {
+        return sender.process == 0 || clock_mono_ms() - recent->began_ms < UNKNOWN_SENDER_MS;
+    }
+    if (found->kind == 'i' && found->sender.process != sender.process) {
+        return true; /* the vault was restarted, and the gateway asks the new one */
+    }
+    return sender.process == 0 || found->kind == 'o' ||
+           (found->sender.process == sender.process && found->sender.call == sender.call);
+}
+
+enum status recent_find(struct recent *recent, struct view fields, struct sender sender,
+                        uint64_t *ret_seq)
 {
     struct entry wanted;
     if (!describe(recent, fields, &wanted)) {
@@ -97,15 +121,20 @@ enum status recent_find(const struct recent *recent, struct view fields, uint64_
     }
     for (uint32_t at = recent->heads[wanted.key % RECENT_MAX]; at != NONE;
          at = recent->entries[at - 1].next) {
-        const struct entry *entry = &recent->entries[at - 1];
+        struct entry *entry = &recent->entries[at - 1];
         if (!same_record(entry, &wanted)) {
             continue;
         }
-        if (entry->digest != wanted.digest) {
+        bool again = entry->digest == wanted.digest && sent_again(recent, entry, sender);
+        bool known_by_id = entry->kind == 'i' || entry->kind == 'o';
+        if (!again && known_by_id) {
             return STATUS_CONFLICT;
         }
-        *ret_seq = entry->seq;
-        return STATUS_OK;
+        if (again) {
+            entry->sender = sender.process ? sender : entry->sender;
+            *ret_seq = entry->seq;
+            return STATUS_OK;
+        }
     }
     return STATUS_NOT_FOUND;
 }
@@ -127,7 +156,7 @@ static void drop(struct recent *recent, size_t index)
 }
 
 /* A record without a request takes a place too, so that recent_forget() counts records. */
-void recent_add(struct recent *recent, struct view fields, uint64_t seq)
+void recent_add(struct recent *recent, struct view fields, struct sender sender, uint64_t seq)
 {
     size_t index = recent->newest;
     struct entry *entry = &recent->entries[index];
@@ -139,6 +168,7 @@ void recent_add(struct recent *recent, struct view fields, uint64_t seq)
     }
     uint32_t *head = head_for(recent, entry->key);
     entry->seq = seq;
+    entry->sender = sender;
     entry->next = *head;
     *head = (uint32_t)index + 1;
 }

@@ -384,7 +384,9 @@ static void intent_acknowledged(void *arg, const struct audit_result *result)
         held->vault->counters.granted++;
         (void)!channel_send(peer, buffer_view(&held->answer)); /* a stuck gateway asks again */
     } else if (peer) {
-        answer_refusal(held->vault, peer, held->call, STATUS_UNAVAILABLE,
+        /* On a conflict the request id was used before, and the gateway takes another. */
+        bool conflict = result->status == STATUS_CONFLICT;
+        answer_refusal(held->vault, peer, held->call, conflict ? STATUS_CONFLICT : STATUS_UNAVAILABLE,
                        "the audit log cannot be written");
     }
     held_free(&held->pending);

@@ -239,6 +239,7 @@ static void sent_again_is_written_once(void **state)
 
 static void the_window_slides(void **state)
 {
+    const struct sender nobody = {0, 0};
     (void)state;
     struct recent *recent = recent_new();
     struct buffer fields = BUFFER_EMPTY;
@@ -246,17 +247,17 @@ static void the_window_slides(void **state)
     for (uint64_t i = 0; i < RECENT_MAX + 10; i++) {
         buffer_clear(&fields);
         buffer_printf(&fields, "\"kind\":\"intent\",\"request\":\"req_%d\"", (int)i);
-        assert_int_equal(recent_find(recent, buffer_view(&fields), &seq), STATUS_NOT_FOUND);
-        recent_add(recent, buffer_view(&fields), i + 1);
+        assert_int_equal(recent_find(recent, buffer_view(&fields), nobody, &seq), STATUS_NOT_FOUND);
+        recent_add(recent, buffer_view(&fields), nobody, i + 1);
     }
-    assert_int_equal(recent_find(recent, buffer_view(&fields), &seq), STATUS_OK);
+    assert_int_equal(recent_find(recent, buffer_view(&fields), nobody, &seq), STATUS_OK);
     assert_int_equal(seq, RECENT_MAX + 10);
     recent_forget(recent, 1);
-    assert_int_equal(recent_find(recent, buffer_view(&fields), &seq), STATUS_NOT_FOUND);
+    assert_int_equal(recent_find(recent, buffer_view(&fields), nobody, &seq), STATUS_NOT_FOUND);
     struct view old = VIEW("\"kind\":\"intent\",\"request\":\"req_9\"");
-    assert_int_equal(recent_find(recent, old, &seq), STATUS_NOT_FOUND);
+    assert_int_equal(recent_find(recent, old, nobody, &seq), STATUS_NOT_FOUND);
     old = VIEW("\"kind\":\"intent\",\"request\":\"req_10\"");
-    assert_int_equal(recent_find(recent, old, &seq), STATUS_OK);
+    assert_int_equal(recent_find(recent, old, nobody, &seq), STATUS_OK);
     buffer_free(&fields);
     recent_free(&recent);
 }

@@ -366,8 +366,9 @@ static void send_all(void *arg, struct channel_peer *peer)
         .call = 1, .kind = AUDIT_INTENT, .request = VIEW("req_z"), .tenant = VIEW("acc_a"),
         .status = AUDIT_NONE};
     send_message(peer, &audit_record_schema, &record);
+    send_message(peer, &audit_record_schema, &record); /* again */
     record.call = 2;
-    send_message(peer, &audit_record_schema, &record);
+    send_message(peer, &audit_record_schema, &record); /* asked for twice */
     record.call = 3;
     record.path = VIEW("/other");
     send_message(peer, &audit_record_schema, &record);
@@ -405,7 +406,7 @@ static void talk(struct client *client, const char *name)
     snprintf(vault, sizeof vault, "ipc://%s/vault", dir);
     snprintf(proxy, sizeof proxy, "ipc://%s/proxy", dir);
     client->loop = loop_new();
-    client->wanted = 4;
+    client->wanted = 5;
     assert_int_equal(desk_open(client->loop, ledger, vault, proxy, &desk), STATUS_OK);
     assert_int_equal(channel_connect(client->loop, strcmp(name, "vault") == 0 ? vault : proxy,
                                      "audit", &events, client, &client->channel), STATUS_OK);
@@ -431,7 +432,12 @@ static void the_vault_may_send_intents_and_ask(void **state)
     talk(&client, "vault");
     assert_int_equal(ack_of(&client, 1)->status, STATUS_NUMBER_OK);
     assert_int_equal(ack_of(&client, 1)->seq, RECORDS + 1);
-    assert_int_equal(ack_of(&client, 2)->seq, RECORDS + 1);
+    size_t again = 0;
+    for (size_t i = 0; i < client.ack_count; i++) {
+        again += client.acks[i].call == 1 && client.acks[i].seq == RECORDS + 1;
+    }
+    assert_int_equal(again, 2);
+    assert_int_equal(ack_of(&client, 2)->status, STATUS_NUMBER_CONFLICT);
     assert_int_equal(ack_of(&client, 3)->status, STATUS_NUMBER_CONFLICT);
     assert_int_equal(ack_of(&client, 4)->status, STATUS_NUMBER_DENIED);
     assert_int_equal(client.page_status, STATUS_NUMBER_OK);

@@ -1,0 +1,98 @@
+/* test_audit_again.c - what is the same record sent again, and what is the same thing done twice. */
+#include "tests/unit/unit.h"
+
+#include <dirent.h>
+#include <unistd.h>
+
+#include "services/audit/audit.h"
+
+static char dir[64];
+static struct ledger_options options;
+static struct ledger *ledger;
+
+static int make_log(void **state)
+{
+    (void)state;
+    snprintf(dir, sizeof dir, "/tmp/seks-again-XXXXXX");
+    options = (struct ledger_options){.dir = dir, .segment_bytes = 1 << 20};
+    memset(options.signer.seed, 3, sizeof options.signer.seed);
+    return crypto_sign_public(options.signer.seed, options.signer.public_key) == STATUS_OK &&
+                   mkdtemp(dir) && ledger_open(&options, &ledger) == STATUS_OK
+               ? 0
+               : -1;
+}
+
+static int remove_log(void **state)
+{
+    (void)state;
+    ledger_close(&ledger);
+    DIR *list = opendir(dir);
+    for (struct dirent *at; list && (at = readdir(list)) != NULL;) {
+        (void)unlinkat(dirfd(list), at->d_name, 0); /* "." and ".." stay */
+    }
+    closedir(list);
+    return rmdir(dir);
+}
+
+/* What becomes of a record of KIND and REQUEST, sent by PROCESS under number CALL: its number, or minus
+ * the status. */
+static int64_t take(enum audit_kind kind, const char *request, uint64_t process, uint64_t call)
+{
+    uint64_t seq = 0;
+    struct audit_record record = {
+        .call = call, .kind = kind, .action = VIEW("secret.get"), .request = view_text(request),
+        .tenant = VIEW("acc_1"), .status = AUDIT_NONE, .bytes_in = AUDIT_NONE,
+        .bytes_out = AUDIT_NONE, .duration_ms = AUDIT_NONE};
+    enum status status = ledger_take(ledger, &record, process, &seq);
+    assert_int_equal(ledger_commit(ledger), STATUS_OK);
+    return status == STATUS_OK ? (int64_t)seq : (int64_t)status;
+}
+
+static void an_intent_is_for_one_call(void **state)
+{
+    (void)state;
+    assert_int_equal(take(AUDIT_INTENT, "r1", 1, 10), 1);
+    assert_int_equal(take(AUDIT_INTENT, "r1", 1, 10), 1); /* sent again */
+    assert_int_equal(take(AUDIT_INTENT, "r1", 1, 11), STATUS_CONFLICT); /* asked for twice */
+    assert_int_equal(take(AUDIT_INTENT, "r1", 2, 5), 1); /* of the vault after a restart */
+    assert_int_equal(take(AUDIT_INTENT, "r1", 2, 5), 1);
+    assert_int_equal(take(AUDIT_INTENT, "r1", 2, 6), STATUS_CONFLICT);
+    assert_int_equal(take(AUDIT_OUTCOME, "r1", 9, 1), 2);
+    assert_int_equal(take(AUDIT_OUTCOME, "r1", 9, 1), 2);
+    assert_int_equal(take(AUDIT_INTENT, "r1", 2, 5), STATUS_CONFLICT); /* its call is over */
+    assert_int_equal(take(AUDIT_INTENT, "r1", 3, 1), STATUS_CONFLICT);
+}
+
+static void what_is_done_twice_is_written_twice(void **state)
+{
+    (void)state;
+    assert_int_equal(take(AUDIT_ACCOUNT, "r2", 1, 20), 3);
+    assert_int_equal(take(AUDIT_ACCOUNT, "r2", 1, 20), 3); /* sent again */
+    assert_int_equal(take(AUDIT_ACCOUNT, "r2", 1, 21), 4); /* a raw secret read a second time */
+    assert_int_equal(take(AUDIT_ACCOUNT, "r2", 1, 21), 4);
+    assert_int_equal(take(AUDIT_ACCOUNT, "r2", 1, 20), 3);
+    assert_int_equal(take(AUDIT_ACCOUNT, "r2", 2, 20), 5); /* by another vault */
+}
+
+static void after_a_restart_one_may_still_wait(void **state)
+{
+    (void)state;
+    assert_int_equal(take(AUDIT_INTENT, "r3", 1, 30), 6);
+    assert_int_equal(take(AUDIT_ACCOUNT, "r4", 1, 31), 7);
+    ledger_close(&ledger);
+    assert_int_equal(ledger_open(&options, &ledger), STATUS_OK);
+    assert_int_equal(take(AUDIT_INTENT, "r3", 1, 30), 6);
+    assert_int_equal(take(AUDIT_ACCOUNT, "r4", 1, 31), 7);
+    assert_int_equal(take(AUDIT_INTENT, "r3", 1, 32), STATUS_CONFLICT); /* now it is known who sent it */
+    assert_int_equal(take(AUDIT_ACCOUNT, "r4", 1, 33), 8);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_intent_is_for_one_call),
+        cmocka_unit_test(what_is_done_twice_is_written_twice),
+        cmocka_unit_test(after_a_restart_one_may_still_wait),
+    };
+    return cmocka_run_group_tests(tests, make_log, remove_log);
+}

@@ -95,7 +95,7 @@ export function dialog(title, build) {
   box.addEventListener('close', () => box.remove());
   document.body.append(box);
   box.showModal();
-  box.querySelector('[autofocus], .primary, .danger')?.focus();
+  box.querySelector('[autofocus], .primary, .actions [type=button]')?.focus(); // rather Cancel than what cannot be undone
 }
 
 /** Asks before WORK is done; CONSEQUENCES are paragraphs. */

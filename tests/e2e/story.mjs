@@ -196,6 +196,14 @@ async function markup(page) {
   }
   ensure(await page.evaluate(() => window.pwned) === undefined, 'nothing of it ran');
   ensure(await page.locator('main script, main img, main b').count() === 0, 'nothing of it became an element');
+  ensure(await page.evaluate(() => {
+    try {
+      document.createElement('p').innerHTML = 'x';
+      return false;
+    } catch {
+      return true;
+    }
+  }), 'and no text could, whatever the scripts did');
 }
 
 const vaultPid = () => Number(execFileSync('pgrep', ['-f', `seks-vault .*${data}`], { encoding: 'utf8' }).trim().split('\n')[0]);
@@ -373,7 +381,7 @@ async function keyboard(page) {
 
 // --- running -----------------------------------------------------------------------------------
 
-const EXPECTED = /status of (40[0-9]|429|50[0-9])|ERR_INTERNET_DISCONNECTED/;
+const EXPECTED = /status of (40[0-9]|429|50[0-9])|ERR_INTERNET_DISCONNECTED|requires 'TrustedHTML'/;
 const scenarios = { story, accessibility, markup, failures, managing, keyboard };
 const only = process.argv.slice(2);
 

@@ -311,7 +311,7 @@ async function managing(page) {
   const file = async (kind) => {
     await page.locator('summary', { hasText: 'Export' }).click();
     const [saved] = await Promise.all([page.waitForEvent('download'), button(page, kind).click()]);
-    await page.locator('summary', { hasText: 'Export' }).click();
+    await button(page, kind).waitFor({ state: 'hidden' });
     return readFileSync(await saved.path(), 'utf8');
   };
   const records = (await file('JSON lines')).trim().split('\n').map((text) => JSON.parse(text));

@@ -83,6 +83,10 @@ const line = (record, known, fresh) => row([
 
 // --- export ------------------------------------------------------------------------------------
 
+const shut = (ends) => (event) => {
+  if (ends(event)) event.currentTarget.open = false;
+};
+
 function download(name, type, text) {
   const url = URL.createObjectURL(new Blob([text], { type }));
   el('a', { href: url, download: name }).click();
@@ -179,7 +183,8 @@ export async function activityPage(params, signal) {
   draw();
   return { title: 'Activity', wide: true,
     lead: 'Every use of a key is written down before it happens, every refusal too.',
-    actions: [live, el('details', { class: 'menu' }, el('summary', { class: 'button' }, 'Export'), el('div', { class: 'menu-items' },
+    actions: [live, el('details', { class: 'menu', onclick: shut((event) => event.target.tagName === 'BUTTON'),
+      onkeydown: shut((event) => event.key === 'Escape') }, el('summary', { class: 'button' }, 'Export'), el('div', { class: 'menu-items' },
       button('JSON lines', () => exportAs(chosen, 'seks-audit.jsonl', 'application/jsonl', asJsonLines)),
       button('CSV', () => exportAs(chosen, 'seks-audit.csv', 'text/csv', asCsv))))],
     content: [filterBar(chosen, agents, known), drawn, listed, el('div', { class: 'actions' }, older)] };

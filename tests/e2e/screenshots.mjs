@@ -9,7 +9,7 @@ const url = process.env.SEKS_URL;
 const keys = JSON.parse(process.env.SEKS_KEYS);
 const folder = new URL('../../docs/screenshots/', import.meta.url).pathname;
 const VIEWS = [['light', 1200, 820], ['dark', 1200, 820], ['light', 360, 740], ['dark', 360, 740]];
-const BUSY_SECONDS = Number(process.argv[2] ?? 46);
+const BUSY_SECONDS = 46;
 const PASSWORD = 'correct horse battery';
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));

@@ -48,6 +48,8 @@ enum status address_parse(const char *text, struct sockaddr_storage *ret_address
 
 static void append_metrics(struct admin *admin, struct buffer *text)
 {
+    buffer_printf(text, "# TYPE seks_build_info gauge\nseks_build_info{daemon=\"%s\",version=\"%s\"} 1\n",
+                  admin->daemon->name, SEKS_VERSION);
     buffer_printf(text,
                   "# HELP seks_frames_refused_total Frames between daemons that were malformed or "
                   "came from a key that is not allowed.\n"

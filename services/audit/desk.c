@@ -8,7 +8,9 @@
 #include <string.h>
 
 #include "common/channel.h"
+#include "common/clock.h"
 #include "common/log.h"
+#include "common/metrics.h"
 
 #define KIND(kind) (1u << (kind))
 
@@ -58,6 +60,7 @@ struct desk {
     struct buffer out;
     uint64_t records[AUDIT_SYSTEM + 1];
     uint64_t commits, failures, refused, pages;
+    struct histogram commit_took;
     struct log_limit limit;
 };
 
@@ -90,7 +93,9 @@ static void settle(void *arg)
     }
     enum status status = STATUS_OK;
     if (ledger_staged(desk->ledger) > 0) {
+        uint64_t began_us = clock_mono_us();
         status = ledger_commit(desk->ledger);
+        histogram_add(&desk->commit_took, clock_mono_us() - began_us);
         desk->commits++;
         desk->failures += status != STATUS_OK;
     }
@@ -372,10 +377,7 @@ void desk_metrics(const struct desk *desk, struct buffer *text)
         buffer_printf(text, "seks_audit_records_total{kind=\"%s\"} %llu\n", kinds[i],
                       (unsigned long long)desk->records[i]);
     }
-    const struct {
-        const char *name, *type;
-        uint64_t value;
-    } rows[] = {
+    const struct metric rows[] = {
         {"seks_audit_commits_total", "counter", desk->commits},
         {"seks_audit_commit_failures_total", "counter", desk->failures},
         {"seks_audit_refused_total", "counter", desk->refused},
@@ -385,8 +387,6 @@ void desk_metrics(const struct desk *desk, struct buffer *text)
         {"seks_audit_log_bytes", "gauge", ledger_size(desk->ledger)},
         {"seks_audit_seq", "gauge", ledger_head(desk->ledger)->seq},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        buffer_printf(text, "# TYPE %s %s\n%s %llu\n", rows[i].name, rows[i].type, rows[i].name,
-                      (unsigned long long)rows[i].value);
-    }
+    metrics_rows(text, rows, sizeof rows / sizeof rows[0]);
+    metrics_histogram(text, "seks_audit_commit_seconds", &desk->commit_took);
 }

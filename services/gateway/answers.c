@@ -100,6 +100,7 @@ static enum MHD_Result queue(struct visit *visit, unsigned http, const char *typ
     enum MHD_Result result = MHD_queue_response(visit->connection, http, response);
     MHD_destroy_response(response);
     visit->answered = true;
+    visit->http = http;
     return result;
 }
 

@@ -146,10 +146,13 @@ static enum MHD_Result begin_passthrough(struct visit *visit)
     struct view provider, rest;
     char token[TOKEN_SIZE_MAX + 1];
     bool aws4 = false;
-    if (!target_provider(view_text(visit->target), &provider, &rest) ||
-        !providers_find(config.providers, provider)) {
+    const struct provider *row = target_provider(view_text(visit->target), &provider, &rest)
+                                     ? providers_find(config.providers, provider)
+                                     : NULL;
+    if (!row) {
         return answer_error(visit, 404, VIEW("there is no such provider"), false);
     }
+    visit->provider = row->name;
     enum status status = credential_find(visit, rest, &target, token, &aws4);
     if (status != STATUS_OK) {
         refusals_count(visit, status == STATUS_INVALID ? "two different tokens"
@@ -194,6 +197,7 @@ static enum MHD_Result answer_page(struct visit *visit, const struct page_file *
     enum MHD_Result result = MHD_queue_response(visit->connection, known ? 304 : 200, response);
     MHD_destroy_response(response);
     visit->answered = true;
+    visit->http = known ? 304 : 200;
     return result;
 }
 

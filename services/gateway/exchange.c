@@ -10,8 +10,6 @@
 #include "services/gateway/collect.h"
 #include "services/gateway/exchange_private.h"
 
-static void ask_vault(struct exchange *exchange);
-
 /* ---- failing ---- */
 
 void exchange_fail(struct exchange *exchange, enum status status, struct view detail)
@@ -42,168 +40,6 @@ void exchange_drop_call(struct exchange *exchange, bool cancel)
     exchange->call = 0;
 }
 
-/* ---- the call to the proxy ---- */
-
-struct header_copy {
-    struct buffer rows;
-    struct list list;
-    bool failed;
-};
-
-static enum MHD_Result copy_header(void *arg, enum MHD_ValueKind kind, const char *name,
-                                   const char *value)
-{
-    struct header_copy *copy = arg;
-    struct header_row row = {view_text(name), view_text(value ? value : "")};
-    (void)kind;
-    if (!credential_header(name)) {
-        copy->failed = copy->failed || copy->list.count >= HEADERS_MAX ||
-                       proto_list_add(&header_row_schema, &row, &copy->rows, &copy->list) !=
-                           STATUS_OK;
-    }
-    return MHD_YES;
-}
-
-static enum status call_proxy(struct exchange *exchange, const struct vault_grant *grant)
-{
-    struct visit *visit = exchange->visit;
-    struct header_copy headers = {BUFFER_EMPTY, {0, {NULL, 0}}, false};
-    uint64_t body_size = visit->has_body ? visit->body_size : 0;
-    if (exchange->collect) {
-        headers.list = exchange->collect->headers;
-        body_size = exchange->collect->body.size;
-    } else {
-        MHD_get_connection_values(visit->connection, MHD_HEADER_KIND, copy_header, &headers);
-    }
-    struct proxy_call message = {
-        .call = exchange->call,
-        .request = view_text(visit->request),
-        .tenant = grant->tenant,
-        .token_id = grant->token_id,
-        .agent = grant->agent,
-        .provider = grant->provider,
-        .expires_ms = grant->expires_ms,
-        .grant = grant->grant,
-        .method = view_text(exchange->method),
-        .target = buffer_view(&exchange->target),
-        .public_url = view_text(config.public_url),
-        .client = view_text(visit->client),
-        .headers = headers.list,
-        .body_size = body_size,
-        .end = body_size == 0,
-    };
-    enum status status = headers.failed
-                             ? STATUS_TOO_LARGE
-                             : proxy_send(exchange->proxy, &proxy_call_schema, &message);
-    buffer_free(&headers.rows);
-    return status;
-}
-
-/* The promise of a proxy ends: it has the call, or there is none. */
-static void unpick(struct exchange *exchange)
-{
-    if (exchange->picked) {
-        proxy_unpick(exchange->proxy);
-        exchange->picked = false;
-    }
-}
-
-static void on_grant(void *arg, enum status status, const struct vault_grant *grant)
-{
-    struct exchange *exchange = arg;
-    exchange->question = 0;
-    unpick(exchange);
-    if (status == STATUS_CONFLICT && exchange->tries < TRIES_MAX) {
-        id_new("req", exchange->visit->request); /* another request had this id */
-        ask_vault(exchange);
-        return;
-    }
-    if (status != STATUS_OK) {
-        struct view detail = grant ? grant->detail : VIEW("the vault did not answer; try again");
-        exchange_fail(exchange, status, detail);
-        return;
-    }
-    exchange->call = proxy_call_begin(exchange->proxy, exchange);
-    status = exchange->call ? call_proxy(exchange, grant) : STATUS_UNAVAILABLE;
-    if (status != STATUS_OK) {
-        exchange_drop_call(exchange, false);
-        exchange_fail(exchange, status, VIEW("the proxy is away; try again"));
-        return;
-    }
-    exchange->state = CALLING;
-    exchange->up_credit = STREAM_WINDOW_BYTES;
-    exchange->up_end = !exchange->visit->has_body || exchange->collect;
-    if (exchange->collect) {
-        exchange_send_collected(exchange);
-    } else if (exchange->visit->has_body) {
-        visit_resume(exchange->visit);
-    }
-}
-
-/* A proxy came up, or did not for as long as a caller may wait. */
-static void on_waited(void *arg)
-{
-    struct exchange *exchange = arg;
-    exchange->waits = false;
-    if (proxy_any()) {
-        ask_vault(exchange);
-    } else {
-        exchange_fail(exchange, STATUS_UNAVAILABLE, VIEW("no proxy is up; try again"));
-    }
-}
-
-static void wait_for_proxy(struct exchange *exchange)
-{
-    if (proxy_wait(on_waited, exchange) != STATUS_OK) {
-        exchange_fail(exchange, STATUS_UNAVAILABLE, VIEW("too many requests are waiting"));
-        return;
-    }
-    exchange->waits = true;
-}
-
-static void ask_vault(struct exchange *exchange)
-{
-    exchange->proxy = proxy_pick();
-    if (!exchange->proxy) {
-        wait_for_proxy(exchange);
-        return;
-    }
-    exchange->picked = true;
-    exchange->tries++;
-    struct judged judged = {BUFFER_EMPTY, {0, {NULL, 0}}, false};
-    exchange_judged(exchange, &judged);
-    struct vault_authorize message = {
-        .request = view_text(exchange->visit->request),
-        .token = view_text(exchange->token),
-        .provider = view_text(exchange->provider),
-        .proxy = channel_peer_instance(exchange->proxy),
-        .method = view_text(exchange->method),
-        .target = buffer_view(&exchange->target),
-        .client = view_text(exchange->visit->client),
-        .headers = judged.list,
-    };
-    exchange->question = judged.failed ? 0 : vault_authorize_send(&message, on_grant, exchange);
-    buffer_free(&judged.rows);
-    if (judged.failed) {
-        exchange_fail(exchange, STATUS_TOO_LARGE, VIEW("too many headers that change permissions"));
-        return;
-    }
-    if (exchange->question == 0) {
-        exchange_fail(exchange, STATUS_UNAVAILABLE, VIEW("too many requests are waiting"));
-    }
-}
-
-static void stop_asking(struct exchange *exchange)
-{
-    vault_forget(exchange->question);
-    exchange->question = 0;
-    unpick(exchange);
-    if (exchange->waits) {
-        proxy_wait_forget(exchange);
-        exchange->waits = false;
-    }
-}
-
 static struct exchange *exchange_new(struct visit *visit, const char *token)
 {
     struct exchange *exchange = calloc(1, sizeof *exchange);
@@ -232,7 +68,7 @@ void exchange_start(struct visit *visit, struct view provider, struct view targe
         exchange_fail(exchange, STATUS_INTERNAL, VIEW(""));
         return;
     }
-    ask_vault(exchange);
+    exchange_ask(exchange);
 }
 
 void exchange_start_collected(struct visit *visit, struct collect *collect, const char *token)
@@ -248,7 +84,7 @@ void exchange_start_collected(struct visit *visit, struct collect *collect, cons
     exchange->method = TAKE(collect->method);
     exchange->target = collect->target;
     collect->target = BUFFER_EMPTY;
-    ask_vault(exchange);
+    exchange_ask(exchange);
 }
 
 /* ---- what the proxy says ---- */
@@ -355,6 +191,7 @@ void exchange_on_head(struct exchange *exchange, const struct proxy_head *head)
     if (exchange->state != CALLING || exchange->response) {
         return;
     }
+    metrics_upstream(exchange->called_us);
     if (exchange->collect) {
         const struct proxy_data data = {head->call, head->data, head->end};
         exchange->collect->http = (unsigned)head->http;
@@ -429,6 +266,7 @@ enum MHD_Result exchange_queue_answer(struct exchange *exchange)
     if (exchange->response) {
         enum MHD_Result result =
             MHD_queue_response(visit->connection, exchange->http, exchange->response);
+        visit->http = exchange->http;
         MHD_destroy_response(exchange->response);
         exchange->response = NULL;
         exchange->state = ANSWERING;
@@ -468,7 +306,7 @@ enum MHD_Result exchange_continue(struct visit *visit, const char *data, size_t 
 void exchange_hang_up(struct visit *visit)
 {
     struct exchange *exchange = visit->exchange;
-    stop_asking(exchange);
+    exchange_stop_asking(exchange);
     exchange_drop_call(exchange, true);
     exchange_fail(exchange, STATUS_CANCELLED, VIEW("the client went away"));
 }
@@ -479,7 +317,7 @@ void exchange_free(struct exchange **exchange_at)
     if (!exchange) {
         return;
     }
-    stop_asking(exchange);
+    exchange_stop_asking(exchange);
     exchange_drop_call(exchange, true); /* whatever ended the visit early ends the call */
     if (exchange->response) {
         MHD_destroy_response(exchange->response);

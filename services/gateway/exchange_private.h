@@ -22,6 +22,7 @@ struct exchange {
     bool aws4;
     unsigned tries;
     bool head_passed;              /* libmicrohttpd may take the body now */
+    uint64_t asked_us, called_us;  /* when the vault was asked, and the proxy called */
     uint64_t up_credit, up_bytes;
     bool up_end;
     enum status failure;           /* with detail, when the call failed */
@@ -47,6 +48,10 @@ void exchange_fail(struct exchange *exchange, enum status status, struct view de
 /* Forgets the call with the proxy, which is told when CANCEL. */
 void exchange_drop_call(struct exchange *exchange, bool cancel);
 enum MHD_Result exchange_queue_answer(struct exchange *exchange);
+
+/* Waits for a proxy if need be, asks the vault, and calls the proxy with the grant; or fails. */
+void exchange_ask(struct exchange *exchange);
+void exchange_stop_asking(struct exchange *exchange); /* takes one that asks nothing */
 
 /* Sends of a JSON call's body what there is credit for. */
 void exchange_send_collected(struct exchange *exchange);

@@ -54,6 +54,9 @@ struct visit {
     bool answered;  /* a response is queued */
     bool is_page;   /* the answer is one of the page's files */
     bool gone;      /* the client hung up */
+    unsigned http;         /* the status that was queued, 0 for none yet */
+    const char *provider;  /* the row's name, for a call that has one */
+    uint64_t began_us;
     bool has_body;
     uint64_t body_size; /* BODY_SIZE_UNKNOWN when chunked, 0 when none */
     struct exchange *exchange;
@@ -68,6 +71,16 @@ void http_close(void);
 void visit_suspend(struct visit *visit);
 void visit_resume(struct visit *visit); /* takes one that is not suspended too */
 struct view visit_header(const struct visit *visit, const char *name); /* empty when absent */
+
+size_t http_connections(void);
+size_t http_visits(void);
+
+/* ---- metrics.c ---- */
+
+void gateway_metrics(struct buffer *text);
+void metrics_visit(const struct visit *visit); /* it is over */
+void metrics_vault(uint64_t asked_us);         /* the vault's answer came; times as of clock_mono_us() */
+void metrics_upstream(uint64_t called_us);     /* the head of the provider's answer came */
 
 /* ---- target.c ---- */
 
@@ -103,6 +116,7 @@ typedef void answer_fn(void *arg, enum status status, const struct vault_answer 
 MUST_USE enum status links_open(struct loop *loop);
 void links_close(void);
 bool links_ready(void);
+size_t links_questions(void); /* that wait for the vault */
 const char *links_unready(void); /* NULL when calls can be served, or why they cannot */
 
 /* Asks the vault; `call` is filled in here.  FN runs once, later, unless forgotten: with the answer's
@@ -121,6 +135,8 @@ MUST_USE enum status vault_tell(const struct schema *schema, const void *message
 /* Connects to the proxies of the configuration; those behind a name are looked for from then on. */
 MUST_USE enum status proxies_open(struct loop *loop);
 void proxies_close(void);
+size_t proxies_calls(void); /* that run or were promised a proxy */
+size_t proxies_up(void);
 /* Calls FN(ARG) once a proxy is up, or after PROXY_WAIT_MS all the same, unless it is forgotten.
  * STATUS_INTERNAL for want of memory. */
 enum { PROXY_WAIT_MS = 5000 };

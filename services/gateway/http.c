@@ -292,6 +292,7 @@ static void *on_target(void *arg, const char *target, struct MHD_Connection *mhd
     visit->connection = mhd;
     visit->target = strdup(target);
     id_new("req", visit->request);
+    visit->began_us = clock_mono_us();
     connection->visit = visit;
     connection->reads.visit = visit;
     connection->up = connection->down = (struct pace){0, 0};
@@ -309,6 +310,7 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **state,
     if (!visit) {
         return;
     }
+    metrics_visit(visit);
     exchange_free(&visit->exchange);
     api_free(&visit->api);
     if (connection) {
@@ -321,6 +323,16 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **state,
     free(visit);
     *state = NULL;
     http.visits--;
+}
+
+size_t http_connections(void)
+{
+    return http.connection_count;
+}
+
+size_t http_visits(void)
+{
+    return http.visits;
 }
 
 /* A header may come in several lines, which are one list (RFC 9110 section 5.3). */

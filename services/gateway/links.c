@@ -268,6 +268,11 @@ void links_close(void)
     channel_close(&links.vault);
 }
 
+size_t links_questions(void)
+{
+    return questions.count;
+}
+
 const char *links_unready(void)
 {
     if (!links.vault || !channel_peer_up(channel_server(links.vault))) {

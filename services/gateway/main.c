@@ -126,6 +126,7 @@ int main(int argc, char **argv)
         .confine = gateway_confine,
         .open = gateway_open,
         .drain = http_drain,
+        .metrics = gateway_metrics,
         .ready = links_ready,
         .close = gateway_close,
     };

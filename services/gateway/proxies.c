@@ -405,6 +405,24 @@ static bool take_name(const char *endpoint)
     return true;
 }
 
+size_t proxies_calls(void)
+{
+    size_t count = 0;
+    for (const struct proxy *proxy = proxies.first; proxy; proxy = proxy->next) {
+        count += proxy->calls;
+    }
+    return count;
+}
+
+size_t proxies_up(void)
+{
+    size_t count = 0;
+    for (const struct proxy *proxy = proxies.first; proxy; proxy = proxy->next) {
+        count += is_usable(proxy);
+    }
+    return count;
+}
+
 enum status proxies_open(struct loop *loop)
 {
     enum status status = STATUS_OK;

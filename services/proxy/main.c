@@ -123,6 +123,7 @@ static void proxy_metrics(struct buffer *text)
                   "# TYPE seks_calls_in_flight gauge\nseks_calls_in_flight %zu\n"
                   "# TYPE seks_outcomes_waiting gauge\nseks_outcomes_waiting %zu\n",
                   calls_in_flight(), outcomes_waiting());
+    outcomes_metrics(text);
 }
 
 int main(int argc, char **argv)

@@ -9,6 +9,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/metrics.h"
 
 enum {
     WAITING_MAX = 10000, /* records of about 1 KiB: 10 MiB at the worst */
@@ -29,6 +30,8 @@ static struct {
     struct outcome *first, **last;
     size_t count;
     uint64_t next_call;
+    struct tally by_http, by_status;
+    struct histogram took;
 } outcomes = {.last = &outcomes.first, .next_call = 1};
 
 static void drop(struct outcome **at)
@@ -192,8 +195,23 @@ static enum status encode(const struct call *call, enum status status, struct ou
     return proto_encode(&audit_record_schema, &record, &outcome->record);
 }
 
+static void count(const struct call *call, enum status status)
+{
+    tally_add(&outcomes.by_http, call->provider->name, metrics_http(call->http));
+    tally_add(&outcomes.by_status, call->provider->name, status_name(status));
+    histogram_add(&outcomes.took, (clock_mono_ms() - call->started_ms) * 1000);
+}
+
+void outcomes_metrics(struct buffer *text)
+{
+    metrics_tally(text, "seks_upstream_answers_total", "provider", "code", &outcomes.by_http);
+    metrics_tally(text, "seks_upstream_outcomes_total", "provider", "outcome", &outcomes.by_status);
+    metrics_histogram(text, "seks_upstream_call_seconds", &outcomes.took);
+}
+
 void outcome_record(const struct call *call, enum status status)
 {
+    count(call, status);
     struct outcome *outcome = calloc(1, sizeof *outcome);
     if (!outcome) {
         log_error("outcome", "no memory for the outcome of %s", call->request);

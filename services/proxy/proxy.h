@@ -130,5 +130,6 @@ void outcomes_close(void);
 bool outcomes_accepting(void); /* false when too many wait for their acknowledgement */
 void outcome_record(const struct call *call, enum status status);
 size_t outcomes_waiting(void);
+void outcomes_metrics(struct buffer *text);
 
 #endif

@@ -26,6 +26,7 @@ struct held {
     struct pending pending; /* first: the list's */
     struct vault *vault;
     uint64_t call;
+    uint64_t asked_us;
     struct buffer answer;   /* encoded vault_grant */
 };
 
@@ -380,6 +381,7 @@ static void intent_acknowledged(void *arg, const struct audit_result *result)
 {
     struct held *held = arg;
     struct channel_peer *peer = held->pending.peer;
+    histogram_add(&held->vault->audit_wait, clock_mono_us() - held->asked_us);
     if (peer && result->status == STATUS_OK) {
         held->vault->counters.granted++;
         (void)!channel_send(peer, buffer_view(&held->answer)); /* a stuck gateway asks again */
@@ -403,6 +405,7 @@ static enum status hold(struct decision *decision, struct channel_peer *peer,
     }
     held->vault = decision->vault;
     held->call = decision->in.call;
+    held->asked_us = clock_mono_us();
     enum status status =
         audit_submit(decision->vault->audit, &record, intent_acknowledged, held);
     if (status != STATUS_OK) {
@@ -459,6 +462,7 @@ void take_authorize(struct vault *vault, struct channel_peer *peer, struct view 
         touch_used(&decision);
     } else {
         if (decision.reason) {
+            tally_add(&vault->refusals, decision.reason, NULL);
             struct audit_record denied = record_of(&decision, AUDIT_DENIED);
             denials_tell(vault->denials, &denied, 1);
         }

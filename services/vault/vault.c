@@ -273,10 +273,7 @@ void vault_send(struct channel_peer *peer, const struct schema *schema, const vo
 void vault_metrics(const struct vault *vault, struct buffer *text)
 {
     const struct vault_counters *counters = &vault->counters;
-    const struct {
-        const char *name, *kind;
-        uint64_t value;
-    } rows[] = {
+    const struct metric rows[] = {
         {"seks_vault_grants_total", "counter", counters->granted},
         {"seks_vault_refusals_total", "counter", counters->refused},
         {"seks_vault_unavailable_total", "counter", counters->unavailable},
@@ -293,8 +290,7 @@ void vault_metrics(const struct vault *vault, struct buffer *text)
          vault->mark ? audit_mark_rewound(vault->mark) : 0},
         {"seks_vault_audit_lost_total", "counter", vault->audit ? audit_lost(vault->audit) : 0},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        buffer_printf(text, "# TYPE %s %s\n%s %llu\n", rows[i].name, rows[i].kind, rows[i].name,
-                      (unsigned long long)rows[i].value);
-    }
+    metrics_rows(text, rows, sizeof rows / sizeof rows[0]);
+    metrics_tally(text, "seks_vault_refusals_by_reason_total", "reason", NULL, &vault->refusals);
+    metrics_histogram(text, "seks_audit_wait_seconds", &vault->audit_wait);
 }

@@ -32,6 +32,7 @@
 #include "common/daemon.h"
 #include "common/keyfile.h"
 #include "common/log.h"
+#include "common/metrics.h"
 #include "common/providers.h"
 #include "proto/audit_messages.h"
 #include "proto/control_messages.h"
@@ -121,6 +122,8 @@ struct vault {
     struct vault_counters {
         uint64_t granted, refused, unavailable, answered, failed, strange, resealed;
     } counters;
+    struct tally refusals;         /* by reason */
+    struct histogram audit_wait;   /* from an intent to its acknowledgement */
     struct log_limit strange_limit;
 };
 

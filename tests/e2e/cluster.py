@@ -165,10 +165,12 @@ class Cluster:
         index = list(self.nodes).index(node) + 1
         ip("-n", self.hub, "link", "set", f"v{index}", "down" if yes else "up")
 
+    def metrics(self, node):
+        """The daemon's own /metrics, asked for from its own namespace."""
+        return inside(self.space(node), lambda: requests.get(f"http://{self.nodes[node]}:{ADMIN}/metrics", timeout=5).text)
+
     def metric(self, node, name):
-        """A number of the daemon's own /metrics, asked for from its own namespace."""
-        text = inside(self.space(node), lambda: requests.get(f"http://{self.nodes[node]}:{ADMIN}/metrics", timeout=5).text)
-        return float(next(line.split()[-1] for line in text.splitlines() if line.startswith(name)))
+        return float(next(line.split()[-1] for line in self.metrics(node).splitlines() if line.startswith(name)))
 
     def ready(self, node):
         def ask():

@@ -1,11 +1,13 @@
 """Several gateways and proxies on hosts of their own: they find each other, share the load, and leave in peace."""
 import concurrent.futures
+import re
 import signal
 import time
 
 import pytest
 
 import cluster as net
+from conftest import ROOT
 
 pytestmark = pytest.mark.skipif(not net.possible(), reason="network namespaces cannot be made here")
 
@@ -62,6 +64,33 @@ def test_the_least_busy_proxy_is_taken(cluster, client):
     until(lambda: sum(in_flight(cluster, "proxy1", "proxy2")) == 16, "not all calls run")
     assert min(in_flight(cluster, "proxy1", "proxy2")) >= 6  # two gateways choose, each by what it knows
     join()
+
+
+def test_metrics_tell_what_happened(cluster, client):
+    """Prometheus' format, every family typed; and the dashboard asks for nothing that is not there."""
+    before = calls_counted(cluster)
+    for i in range(4):
+        assert net.inside(cluster.space("client"), client.call, i).status_code == 200
+    until(lambda: calls_counted(cluster) == before + 4, "the gateways do not count calls")
+    families = set()
+    for node in ("gateway1", "vault", "proxy1", "audit"):
+        text = cluster.metrics(node)
+        typed = dict(re.findall(r"^# TYPE (\S+) (counter|gauge|histogram)$", text, re.M))
+        for line in text.splitlines():
+            if not line.startswith("#"):
+                name = re.fullmatch(r'([a-z_]+)(\{([a-z]+="[^"\\]*",?)*\})? [0-9.e+-]+', line).group(1)
+                family = re.sub(r"_(bucket|sum|count)$", "", name)
+                assert typed.get(name) in ("counter", "gauge") or typed.get(family) == "histogram", line
+        families |= set(typed)
+        assert f'seks_build_info{{daemon="{node.rstrip("1")}",version="' in text
+    dashboard = (ROOT / "deploy/k8s/monitoring/dashboard.json").read_text()
+    asked = {re.sub(r"_bucket$", "", name) for name in re.findall(r"seks_[a-z_]+", dashboard)}
+    assert asked <= families, asked - families
+
+
+def calls_counted(cluster):
+    return sum(float(n) for i in (1, 2) for n in
+               re.findall(r'^seks_calls_total\{provider="openai",code="200"\} (\d+)$', cluster.metrics(f"gateway{i}"), re.M))
 
 
 def test_a_new_proxy_is_found_and_one_that_left_is_not_missed(cluster, client):

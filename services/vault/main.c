@@ -1,6 +1,8 @@
 /* main.c - seks-vault: keeps every account, secret, agent and token, and decides every request. */
 #include "commands.h"
 
+#include <stdio.h>
+
 static struct vault vault = {.options = {.signup = "first"}};
 
 static const struct option options[] = {
@@ -23,7 +25,7 @@ static enum status confine_vault(struct confinement *confinement)
 {
     static const char *const keys[] = {"grant.key", "intake.key", "vault.curve"};
     const struct vault_options *options_given = &vault.options;
-    char control[CONTROL_ENDPOINT_SIZE];
+    char control[VAULT_PATH_SIZE];
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         confine_read_in(confinement, options_given->keys, keys[i]);
     }
@@ -32,7 +34,8 @@ static enum status confine_vault(struct confinement *confinement)
     confine_read(confinement, options_given->providers);
     confine_write(confinement, options_given->data);
     confine_listen(confinement, options_given->listen);
-    if (options_given->data && control_endpoint(options_given->data, control) == STATUS_OK) {
+    if (options_given->data) { /* the control socket's directory may not be there yet */
+        (void)snprintf(control, sizeof control, "ipc://%s/run", options_given->data);
         confine_listen(confinement, control);
     }
     confine_connect(confinement, options_given->audit);

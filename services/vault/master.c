@@ -41,6 +41,7 @@ void master_confine(struct confinement *confinement, const char *dir)
         confine_read_in(confinement, dirs[i], key_name);
         confine_read_in(confinement, dirs[i], previous_name);
     }
+    confine_read_in(confinement, dir, "master.unseal");
 }
 
 static bool there(const char *dir, const char *name)

@@ -28,7 +28,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("SEKS_BUILD") or ROOT / "build/release").resolve()
 DISK = "write,pwrite64,fsync,fdatasync,rename,renameat,renameat2,linkat,ftruncate,unlink,unlinkat"
 DEADLINE_S = 60
-ENVIRONMENT = dict(os.environ, ASAN_OPTIONS="detect_leaks=0")  # it cannot look for leaks while it is traced
+ENVIRONMENT = dict(os.environ, ASAN_OPTIONS="detect_leaks=0",  # it cannot look for leaks while it is traced
+                   SEKS_USER="root" if os.geteuid() == 0 else "")  # the directory is this user's
 
 
 def until(condition, seconds=DEADLINE_S):

@@ -23,7 +23,7 @@ const WHAT = { 429: 'That was too often.', 502: AWAY, 503: AWAY, 504: AWAY };
 const signingUp = (method, path) => method === 'POST' && path === '/v1/account';
 
 /** What to do about STATUS, in a sentence. */
-function advice(status, method, path, response) {
+function advice(status, told, method, path, response) {
   const seconds = Number(response.headers.get('Retry-After'));
   const wait = seconds > 1 ? `Wait ${seconds} seconds, then try again.` : 'Wait a moment, then try again.';
   switch (status) {
@@ -33,7 +33,7 @@ function advice(status, method, path, response) {
     case 409: return signingUp(method, path) ? 'Log in instead, or use another email.'
       : 'Choose another name, or delete what is no longer needed.';
     case 413: return 'Send less at once.';
-    case 429: return wait;
+    case 429: return / again in /.test(told) ? '' : wait;
     case 502: case 503: case 504: return method === 'GET' ? wait
       : `${wait} Reload first: the change may have been made all the same.`;
     default: return status >= 500
@@ -70,7 +70,7 @@ export async function api(method, path, body) {
   }
   const told = sentence(answer?.error);
   throw new Failure(status, [WHAT[status], told].filter(Boolean).join(' ') ||
-    `The broker answered ${status} with something that is not its own.`, advice(status, method, path, response),
+    `The broker answered ${status} with something that is not its own.`, advice(status, told, method, path, response),
   response.headers.get('Seks-Request-Id'));
 }
 

@@ -107,6 +107,18 @@ static enum status read_length(struct answer *answer, struct view value)
     return value.size ? STATUS_OK : STATUS_UPSTREAM;
 }
 
+static bool is_event_stream(struct view type)
+{
+    static const char events[] = "text/event-stream";
+    return type.size >= sizeof events - 1 && view_is_nocase(view_of(type.data, sizeof events - 1), events);
+}
+
+/* An answer that has a body by neither its status nor its method (RFC 9112 section 6.3). */
+static bool is_bodiless(const struct answer *answer)
+{
+    return answer->http == 204 || answer->http == 304 || strcmp(answer->call->method, "HEAD") == 0;
+}
+
 /* What cannot be decoded cannot be scrubbed, so it does not pass. */
 static enum status read_coding(struct answer *answer, struct view value)
 {
@@ -123,6 +135,23 @@ static enum status read_coding(struct answer *answer, struct view value)
     return STATUS_UPSTREAM;
 }
 
+/* STATUS_DENIED when the name itself is a key: such a header goes nowhere. */
+static enum status scrub_header(struct answer *answer, struct view name, struct view value,
+                                struct buffer *ret_value)
+{
+    CLEANUP(buffer_free) struct buffer clean_name = BUFFER_EMPTY;
+    size_t before = scrub_hits(answer->scrub);
+    enum status status = scrub_text(answer->scrub, name, &clean_name);
+    if (status == STATUS_OK && scrub_hits(answer->scrub) > before) {
+        status = STATUS_DENIED;
+    }
+    if (status == STATUS_OK) {
+        status = scrub_text(answer->scrub, value, ret_value);
+    }
+    answer->call->scrubbed = scrub_hits(answer->scrub) > 0;
+    return status;
+}
+
 static enum status add_row(struct answer *answer, struct view name, struct view value)
 {
     CLEANUP(buffer_free) struct buffer clean = BUFFER_EMPTY;
@@ -131,7 +160,10 @@ static enum status add_row(struct answer *answer, struct view name, struct view 
         header_rewrite(answer->call, value, &rewritten);
         value = buffer_view(&rewritten);
     }
-    enum status status = scrub_text(answer->scrub, value, &clean);
+    enum status status = scrub_header(answer, name, value, &clean);
+    if (status == STATUS_DENIED) {
+        return STATUS_OK;
+    }
     struct header_row row = {name, buffer_view(&clean)};
     if (status == STATUS_OK && (rewritten.failed || !header_value_safe(row.value))) {
         status = STATUS_UPSTREAM;
@@ -174,7 +206,13 @@ enum status answer_header(struct answer *answer, struct view line)
         return read_length(answer, value);
     }
     if (!answer->untouched && view_is_nocase(name, "content-encoding")) {
-        return read_coding(answer, value);
+        enum status status = read_coding(answer, value);
+        if (status == STATUS_OK || !is_bodiless(answer)) {
+            return status;
+        } /* nothing comes that would have to be scrubbed: the header passes */
+    }
+    if (view_is_nocase(name, "content-type") && is_event_stream(value)) {
+        scrub_events(answer->scrub);
     }
     return header_comes_down(name) ? add_row(answer, name, value) : STATUS_OK;
 }
@@ -204,6 +242,7 @@ enum status answer_body(struct answer *answer, struct view data)
         return pass_on(answer, data);
     }
     enum status status = scrub_feed(answer->scrub, data, false, &answer->held);
+    answer->call->scrubbed = scrub_hits(answer->scrub) > 0;
     answer_flush(answer);
     return status;
 }
@@ -211,6 +250,7 @@ enum status answer_body(struct answer *answer, struct view data)
 enum status answer_end(struct answer *answer)
 {
     enum status status = scrub_feed(answer->scrub, (struct view){NULL, 0}, true, &answer->held);
+    answer->call->scrubbed = scrub_hits(answer->scrub) > 0;
     answer_flush(answer);
     return status;
 }

@@ -276,7 +276,9 @@ static enum status take_line(struct direct *direct, struct view line)
     while (value.size && (value.data[value.size - 1] == ' ' || value.data[value.size - 1] == '\t')) {
         value.size--;
     }
-    if (direct->http1.status < 200 || value.size == 0 || view_is_nocase(value, "identity")) {
+    bool bodiless = direct->http1.head_request || direct->http1.status == 204 ||
+                    direct->http1.status == 304;
+    if (bodiless || direct->http1.status < 200 || value.size == 0 || view_is_nocase(value, "identity")) {
         return STATUS_OK;
     }
     direct->decode = direct->decode ? NULL : decode_new(value); /* answer.c lets one pass */

@@ -4,6 +4,7 @@
  * again (audit writes each request's outcome once). */
 #include "services/proxy/proxy.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -173,6 +174,10 @@ size_t outcomes_waiting(void)
 
 static enum status encode(const struct call *call, enum status status, struct outcome *outcome)
 {
+    char reason[128];
+    snprintf(reason, sizeof reason, "%s%s%s", status == STATUS_OK ? "" : status_name(status),
+             status != STATUS_OK && call->scrubbed ? "; " : "",
+             call->scrubbed ? "the key was taken out of the answer" : "");
     struct audit_record record = {
         .call = outcome->call,
         .kind = AUDIT_OUTCOME,
@@ -185,7 +190,7 @@ static enum status encode(const struct call *call, enum status status, struct ou
         .method = view_text(call->method),
         .path = view_text(call->path),
         .decision = VIEW("allow"),
-        .reason = status == STATUS_OK ? VIEW("") : view_text(status_name(status)),
+        .reason = view_text(reason),
         .status = call->http ? call->http : AUDIT_NONE,
         .bytes_in = call->up_bytes,
         .bytes_out = call->down_bytes,

@@ -49,6 +49,7 @@ struct call {
     struct buffer piece;           /* of the answer, taken and not yet sent */
     uint64_t body_size;            /* that the head announced */
     uint64_t started_ms;
+    bool scrubbed; /* the answer held the key */
     const char *why; /* a sentence for a caller whose request cannot be built, or NULL */
 };
 

@@ -1,8 +1,10 @@
 /* scrub.c - the matcher behind scrub.h.
  *
- * At each byte that can begin a form, the forms are tried in one order.  A form says yes, no, or
- * "the text ended first"; the last holds the stream back at that byte, and because the order is
- * fixed, where the text is cut does not change the outcome. */
+ * Two bytes that begin some form are looked up in two tables, which nearly all text fails at once.
+ * Where it does not, the forms are tried in one order. A form says yes, no, or "the text ended
+ * first"; the last holds the stream back at that byte, and because the order is fixed, where the text
+ * is cut does not change the outcome. What a form looks like is computed from the secret as it is
+ * compared: a call makes one of these, and most calls find nothing. */
 #include "services/proxy/scrub.h"
 
 #include <stdlib.h>
@@ -11,123 +13,139 @@
 #include "common/secret.h"
 #include "services/proxy/spelling.h"
 
-enum { FORMS_PER_SECRET = 12, SECRETS_MAX = 8 };
+enum { SECRETS_MAX = 8, SHIFTS = 3, GROUPS = 16, ESCAPE_MAX = 16 /* bytes, see spelling.c */ };
 
-enum form_kind { FORM_SPELLED, FORM_EXACT, FORM_HEX, FORM_BASE64 };
-
-struct form {
-    enum form_kind kind;
-    uint8_t first; /* of the text */
-    struct secret *text;
+static const char *const alphabets[] = {
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_",
 };
+enum { ALPHABETS = sizeof alphabets / sizeof alphabets[0] };
 
 struct scrub {
-    struct form forms[FORMS_PER_SECRET * SECRETS_MAX];
-    size_t form_count;
-    bool begins[256]; /* bytes that can begin some form */
+    struct secret *secrets[SECRETS_MAX];
+    size_t secret_count;
+    /* A form can begin with two bytes when the first's and the second's groups have one in common; each
+     * first byte has a group of its own as long as there are enough. */
+    uint16_t first[256], second[256];
+    unsigned group_count;
+    bool leads[256]; /* what the first character of a form can be, however it is written */
+    bool events;
+    size_t hits;
     struct buffer tail;
 };
 
-/* ---- building ---- */
+/* ---- what the forms look like ---- */
 
-static void add_first(struct scrub *scrub, enum form_kind kind, uint8_t byte)
+static uint8_t hex_digit(struct view secret, size_t index, bool upper)
 {
-    scrub->begins[byte] = true;
-    if (kind == FORM_HEX && byte >= 'a' && byte <= 'f') {
-        scrub->begins[byte - 0x20] = true;
+    unsigned value = secret.data[index / 2] >> (index % 2 ? 0 : 4) & 15;
+    return (uint8_t)(upper ? "0123456789ABCDEF" : "0123456789abcdef")[value];
+}
+
+/* The characters of base64 that depend on the secret alone when SHIFT bytes come before it are those
+ * from first_sextet() up to last_sextet(). */
+static size_t first_sextet(size_t shift)
+{
+    return (shift * 8 + 5) / 6;
+}
+
+static size_t last_sextet(struct view secret, size_t shift)
+{
+    return (shift + secret.size) * 8 / 6;
+}
+
+static uint8_t base64_digit(struct view secret, size_t shift, size_t index, const char *alphabet)
+{
+    size_t bit = index * 6 - shift * 8, at = bit / 8;
+    unsigned two = (unsigned)secret.data[at] << 8 | (at + 1 < secret.size ? secret.data[at + 1] : 0);
+    return (uint8_t)alphabet[two >> (10 - bit % 8) & 63];
+}
+
+/* ---- which bytes begin one ---- */
+
+static void add_pair(struct scrub *scrub, uint8_t first, uint8_t second)
+{
+    if (!scrub->first[first]) {
+        scrub->first[first] = (uint16_t)(1 << scrub->group_count++ % GROUPS);
     }
-    if (kind == FORM_SPELLED) {
-        scrub->begins['%'] = scrub->begins['\\'] = scrub->begins['&'] = true;
+    scrub->second[second] |= scrub->first[first];
+}
+
+static void add_pairs(struct scrub *scrub, uint8_t first, const char *seconds)
+{
+    for (; *seconds; seconds++) {
+        add_pair(scrub, first, (uint8_t)*seconds);
     }
 }
 
-static bool add_form(struct scrub *scrub, enum form_kind kind, struct view text)
+static void add_spelled(struct scrub *scrub, struct view secret)
 {
-    if (text.size == 0) {
-        return true;
-    }
-    struct secret *copy = secret_new(text.data, text.size);
-    if (!copy) {
-        return false;
-    }
-    scrub->forms[scrub->form_count++] = (struct form){kind, text.data[0], copy};
-    add_first(scrub, kind, text.data[0]);
-    return true;
+    uint8_t first = secret.data[0];
+    scrub->leads[first] = true;
+    add_pair(scrub, first, secret.data[1]);
+    add_pairs(scrub, first, "%\\&\r\n"); /* the second one in another spelling, or another event */
+    add_pair(scrub, '%', '2');       /* %25XX */
+    add_pairs(scrub, '%', "\r\n");
+    add_pair(scrub, '%', hex_digit(secret, 0, false));
+    add_pair(scrub, '%', hex_digit(secret, 0, true));
+    add_pairs(scrub, '\\', "ux\\\r\n");
+    add_pair(scrub, '\\', first);
+    add_pairs(scrub, '&', "#alqg\r\n"); /* numbers, and the named ones of spelling.c */
 }
 
-static bool add_hex(struct scrub *scrub, struct view secret)
+/* Line breaks may stand between characters, also written as \n and \r; + and / may be escaped. */
+static void add_base64(struct scrub *scrub, struct view secret, size_t shift, const char *alphabet)
 {
-    static const char digits[] = "0123456789abcdef";
-    CLEANUP(buffer_wipe) struct buffer hex = BUFFER_EMPTY;
-    uint8_t *room = buffer_room(&hex, 2 * secret.size);
-    for (size_t i = 0; room && i < secret.size; i++) {
-        room[hex.size++] = (uint8_t)digits[secret.data[i] >> 4];
-        room[hex.size++] = (uint8_t)digits[secret.data[i] & 15];
+    size_t first = first_sextet(shift);
+    uint8_t byte = base64_digit(secret, shift, first, alphabet);
+    scrub->leads[byte] = true;
+    add_pair(scrub, byte, base64_digit(secret, shift, first + 1, alphabet));
+    add_pairs(scrub, byte, "\r\n\\%&");
+    if (byte == '+' || byte == '/' || byte == '-' || byte == '_') {
+        add_pair(scrub, '\\', byte);
+        add_pairs(scrub, '%', "25");
     }
-    return !hex.failed && add_form(scrub, FORM_HEX, buffer_view(&hex));
 }
 
-/* With the zeroes between the bytes only: right for either order. */
-static bool add_utf16(struct scrub *scrub, struct view secret)
-{
-    CLEANUP(buffer_wipe) struct buffer wide = BUFFER_EMPTY;
-    uint8_t *room = buffer_room(&wide, 2 * secret.size);
-    for (size_t i = 0; room && i < secret.size; i++) {
-        room[2 * i] = secret.data[i];
-        room[2 * i + 1] = 0;
-        wide.size = 2 * i + 1;
-    }
-    return !wide.failed && add_form(scrub, FORM_EXACT, buffer_view(&wide));
-}
-
-/* The characters of base64 that depend on the secret alone when SHIFT bytes come before it; in
- * base64url too, where that is another text. */
-static bool add_base64(struct scrub *scrub, struct view secret, size_t shift)
-{
-    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    CLEANUP(buffer_wipe) struct buffer core = BUFFER_EMPTY;
-    size_t first = (shift * 8 + 5) / 6, last = (shift + secret.size) * 8 / 6, bits = 0, at = 0;
-    uint8_t *room = buffer_room(&core, last - first);
-    uint32_t held = 0;
-    for (size_t i = 0; room && i < last; i++) {
-        if (bits < 6) {
-            held = held << 8 | (at < shift ? 0 : secret.data[at - shift]);
-            at++;
-            bits += 8;
-        }
-        bits -= 6;
-        if (i >= first) {
-            room[core.size++] = (uint8_t)alphabet[held >> bits & 63];
-        }
-    }
-    bool good = !core.failed && add_form(scrub, FORM_BASE64, buffer_view(&core)), other = false;
-    for (size_t i = 0; good && i < core.size; i++) {
-        other = other || room[i] == '+' || room[i] == '/';
-        room[i] = room[i] == '+' ? '-' : room[i] == '/' ? '_' : room[i];
-    }
-    return good && (!other || add_form(scrub, FORM_BASE64, buffer_view(&core)));
-}
-
-static bool add_secret(struct scrub *scrub, struct view secret)
+static void add_secret(struct scrub *scrub, struct view secret)
 {
     if (secret.size < SCRUB_MIN_BYTES) {
-        return add_form(scrub, FORM_EXACT, secret);
+        scrub->leads[secret.data[0]] = true;
+        for (unsigned second = 0; second < 256; second++) {
+            if (secret.size == 1 || secret.data[1] == second) {
+                add_pair(scrub, secret.data[0], (uint8_t)second);
+            }
+        }
+        return;
     }
-    bool good = add_form(scrub, FORM_SPELLED, secret) && add_hex(scrub, secret) &&
-                add_utf16(scrub, secret);
-    for (size_t shift = 0; shift < 3; shift++) {
-        good = good && add_base64(scrub, secret, shift);
+    add_spelled(scrub, secret);
+    add_pair(scrub, secret.data[0], 0); /* UTF-16 */
+    for (unsigned upper = 0; upper < 4; upper++) {
+        scrub->leads[hex_digit(secret, 0, upper & 1)] = true;
+        add_pair(scrub, hex_digit(secret, 0, upper & 1), hex_digit(secret, 1, upper & 2));
+        add_pairs(scrub, hex_digit(secret, 0, upper & 1), "\r\n");
     }
-    return good;
+    for (size_t shift = 0; shift < SHIFTS; shift++) {
+        for (size_t i = 0; i < ALPHABETS; i++) {
+            add_base64(scrub, secret, shift, alphabets[i]);
+        }
+    }
 }
 
 struct scrub *scrub_new(const struct view *secrets, size_t count)
 {
     struct scrub *scrub = calloc(1, sizeof *scrub);
     for (size_t i = 0; scrub && i < count && i < SECRETS_MAX; i++) {
-        if (!add_secret(scrub, secrets[i])) {
-            scrub_free(&scrub);
+        if (secrets[i].size == 0) {
+            continue;
         }
+        struct secret *copy = secret_new(secrets[i].data, secrets[i].size);
+        if (!copy) {
+            scrub_free(&scrub);
+            return NULL;
+        }
+        scrub->secrets[scrub->secret_count++] = copy;
+        add_secret(scrub, secrets[i]);
     }
     return scrub;
 }
@@ -137,103 +155,180 @@ void scrub_free(struct scrub **scrub)
     if (!*scrub) {
         return;
     }
-    for (size_t i = 0; i < (*scrub)->form_count; i++) {
-        secret_free(&(*scrub)->forms[i].text);
+    for (size_t i = 0; i < (*scrub)->secret_count; i++) {
+        secret_free(&(*scrub)->secrets[i]);
     }
     buffer_wipe(&(*scrub)->tail);
+    explicit_bzero(*scrub, sizeof **scrub); /* the pairs tell something of the secret */
     free(*scrub);
     *scrub = NULL;
 }
 
 /* ---- matching ---- */
 
-static struct match match_exact(struct view needle, struct view text)
+static const struct match no = {MATCH_NO, 0}, more = {MATCH_MORE, 0};
+
+enum form { FORM_SPELLED, FORM_HEX, FORM_UTF16, FORM_BASE64, FORMS = FORM_BASE64 + SHIFTS * ALPHABETS };
+
+/* One character of a form, the one at INDEX. */
+static struct match match_character(struct view secret, size_t form, size_t index, struct view text)
 {
-    size_t size = needle.size < text.size ? needle.size : text.size;
-    if (memcmp(needle.data, text.data, size) != 0) {
-        return (struct match){MATCH_NO, 0};
+    size_t base64 = form - FORM_BASE64;
+    bool same = false;
+    switch (form) {
+    case FORM_SPELLED:
+        return match_byte(secret.data[index], text);
+    case FORM_HEX:
+        same = text.data[0] == hex_digit(secret, index, false) ||
+               text.data[0] == hex_digit(secret, index, true);
+        return (struct match){same ? MATCH_YES : MATCH_NO, 1};
+    case FORM_UTF16: /* a zero byte between the bytes: right for either order */
+        same = text.data[0] == (index % 2 ? 0 : secret.data[index / 2]);
+        return (struct match){same ? MATCH_YES : MATCH_NO, 1};
+    default:
+        return match_byte(base64_digit(secret, base64 / ALPHABETS,
+                                       index + first_sextet(base64 / ALPHABETS),
+                                       alphabets[base64 % ALPHABETS]),
+                          text);
     }
-    return (struct match){size == needle.size ? MATCH_YES : MATCH_MORE, size};
 }
 
-static struct match match_hex(struct view needle, struct view text)
+static size_t characters(struct view secret, size_t form)
 {
-    for (size_t i = 0; i < needle.size; i++) {
-        if (i == text.size) {
-            return (struct match){MATCH_MORE, 0};
-        }
-        uint8_t byte = text.data[i];
-        byte = byte >= 'A' && byte <= 'F' ? (uint8_t)(byte + 0x20) : byte;
-        if (byte != needle.data[i]) {
-            return (struct match){MATCH_NO, 0};
-        }
-    }
-    return (struct match){MATCH_YES, needle.size};
+    size_t shift = (form - FORM_BASE64) / ALPHABETS;
+    return form == FORM_SPELLED ? secret.size
+           : form == FORM_HEX   ? 2 * secret.size
+           : form == FORM_UTF16 ? 2 * secret.size - 1
+                                : last_sextet(secret, shift) - first_sextet(shift);
 }
 
-/* Line breaks between the characters do not count, as they are or written "\n" and "\r". */
-static struct match match_base64(struct view needle, struct view text)
+/* What may be between two characters: in an event stream the seam of two data lines, and one line
+ * break in base64. */
+static struct match match_gap(size_t form, bool events, struct view text)
 {
-    size_t at = 0;
-    for (size_t i = 0; i < needle.size; i++) {
-        while (i > 0 && at < text.size) {
-            bool written = text.data[at] == '\\' && at + 1 < text.size &&
-                           (text.data[at + 1] == 'n' || text.data[at + 1] == 'r');
-            if (text.data[at] != '\r' && text.data[at] != '\n' && !written) {
-                break;
-            }
-            at += written ? 2 : 1;
+    struct match gap = events ? match_event_seam(text) : no;
+    return gap.kind == MATCH_NO && form >= FORM_BASE64 ? match_line_break(text) : gap;
+}
+
+/* One character whose escape may go on in the next event: tried as if the seam were not there. */
+static struct match match_across(struct view secret, size_t form, size_t index, bool events,
+                                 struct view text)
+{
+    struct match match = match_character(secret, form, index, text);
+    if (!events || match.kind != MATCH_NO || !memchr("%\\&", text.data[0], 3)) {
+        return match;
+    }
+    for (size_t cut = 1; cut < ESCAPE_MAX && cut < text.size; cut++) {
+        struct match seam = match_event_seam(view_of(text.data + cut, text.size - cut));
+        if (seam.kind == MATCH_NO) {
+            continue;
         }
-        if (at == text.size || (i > 0 && text.data[at] == '\\' && at + 1 == text.size)) {
-            return (struct match){MATCH_MORE, 0};
+        if (seam.kind == MATCH_MORE || cut + seam.size == text.size) {
+            return more;
         }
-        if (text.data[at++] != needle.data[i]) {
-            return (struct match){MATCH_NO, 0};
+        uint8_t joined[2 * ESCAPE_MAX];
+        size_t rest = text.size - cut - seam.size;
+        rest = rest > ESCAPE_MAX ? ESCAPE_MAX : rest;
+        memcpy(joined, text.data, cut);
+        memcpy(joined + cut, text.data + cut + seam.size, rest);
+        match = match_character(secret, form, index, view_of(joined, cut + rest));
+        match.size += match.size > cut ? seam.size : 0;
+        return match;
+    }
+    return match;
+}
+
+static struct match match_form(struct view secret, size_t form, bool events, struct view text)
+{
+    size_t at = 0, count = characters(secret, form);
+    for (size_t i = 0; i < count; i++) {
+        struct match gap = i > 0 ? match_gap(form, events, view_of(text.data + at, text.size - at))
+                                 : no;
+        at += gap.kind == MATCH_YES ? gap.size : 0;
+        if (gap.kind == MATCH_MORE || at == text.size) {
+            return more;
         }
+        struct match one = match_across(secret, form, i, events, view_of(text.data + at, text.size - at));
+        if (one.kind != MATCH_YES) {
+            return one;
+        }
+        at += one.size;
     }
     return (struct match){MATCH_YES, at};
 }
 
-static struct match match_form(const struct form *form, struct view text)
+static struct match match_exact(struct view secret, struct view text)
 {
-    switch (form->kind) {
-    case FORM_SPELLED:
-        return match_spelled(secret_view(form->text), text);
-    case FORM_EXACT:
-        return match_exact(secret_view(form->text), text);
-    case FORM_HEX:
-        return match_hex(secret_view(form->text), text);
-    case FORM_BASE64:
-        return match_base64(secret_view(form->text), text);
+    size_t size = secret.size < text.size ? secret.size : text.size;
+    if (memcmp(secret.data, text.data, size) != 0) {
+        return no;
     }
-    return (struct match){MATCH_NO, 0};
+    return (struct match){size == secret.size ? MATCH_YES : MATCH_MORE, size};
+}
+
+/* Most escapes are of characters that no form begins with: one look instead of one for each form. */
+static bool may_lead(const struct scrub *scrub, struct view text)
+{
+    unsigned value;
+    struct match escape = match_escape(text, &value);
+    if (scrub->events && memchr("%\\&", text.data[0], 3)) {
+        return true; /* it may go on in the next event */
+    }
+    return scrub->leads[text.data[0]] || escape.kind == MATCH_MORE ||
+           (escape.kind == MATCH_YES && value < 256 && scrub->leads[value]);
 }
 
 static struct match match_any(const struct scrub *scrub, struct view text, bool end)
 {
-    for (size_t i = 0; i < scrub->form_count; i++) {
-        const struct form *form = &scrub->forms[i];
-        bool fixed = form->kind == FORM_EXACT || form->kind == FORM_BASE64;
-        if (fixed && form->first != text.data[0]) {
-            continue;
-        }
-        struct match match = match_form(form, text);
-        if (match.kind == MATCH_YES || (match.kind == MATCH_MORE && !end)) {
-            return match;
+    if (!may_lead(scrub, text)) {
+        return no;
+    }
+    for (size_t i = 0; i < scrub->secret_count; i++) {
+        struct view secret = secret_view(scrub->secrets[i]);
+        bool is_short = secret.size < SCRUB_MIN_BYTES;
+        for (size_t form = 0; form < (is_short ? 1 : FORMS); form++) {
+            struct match match = is_short ? match_exact(secret, text)
+                                          : match_form(secret, form, scrub->events, text);
+            if (match.kind == MATCH_YES || (match.kind == MATCH_MORE && !end)) {
+                return match;
+            }
         }
     }
-    return (struct match){MATCH_NO, 0};
+    return no;
+}
+
+/* Appends what stands for HIT: as many stars, and the seams of an event stream as they were. */
+static void append_stars(const struct scrub *scrub, struct view hit, struct buffer *out)
+{
+    for (size_t at = 0; at < hit.size;) {
+        struct view rest = view_of(hit.data + at, hit.size - at);
+        struct match seam = scrub->events ? match_event_seam(rest) : no;
+        if (seam.kind == MATCH_YES) {
+            buffer_append(out, rest.data, seam.size);
+            at += seam.size;
+            continue;
+        }
+        buffer_append_byte(out, '*');
+        at++;
+    }
+}
+
+/* The next place at or after AT where a form may begin; TEXT's size when there is none. */
+static size_t next_place(const struct scrub *scrub, struct view text, size_t at)
+{
+    for (; at + 1 < text.size; at++) {
+        if (scrub->first[text.data[at]] & scrub->second[text.data[at + 1]]) {
+            return at;
+        }
+    }
+    return at < text.size && scrub->first[text.data[at]] ? at : text.size;
 }
 
 /* Appends the clean beginning of TEXT to OUT; returns how much of TEXT that was. */
-static size_t scan(const struct scrub *scrub, struct view text, bool end, struct buffer *out)
+static size_t scan(struct scrub *scrub, struct view text, bool end, struct buffer *out)
 {
     size_t clean = 0, at = 0;
-    while (at < text.size) {
-        if (!scrub->begins[text.data[at]]) {
-            at++;
-            continue;
-        }
+    while ((at = next_place(scrub, text, at)) < text.size) {
         struct match match = match_any(scrub, view_of(text.data + at, text.size - at), end);
         if (match.kind == MATCH_MORE) {
             break;
@@ -243,11 +338,8 @@ static size_t scan(const struct scrub *scrub, struct view text, bool end, struct
             continue;
         }
         buffer_append(out, text.data + clean, at - clean);
-        uint8_t *stars = buffer_room(out, match.size);
-        if (stars) {
-            memset(stars, '*', match.size);
-            out->size += match.size;
-        }
+        append_stars(scrub, view_of(text.data + at, match.size), out);
+        scrub->hits++;
         at += match.size;
         clean = at;
     }
@@ -272,4 +364,14 @@ enum status scrub_text(struct scrub *scrub, struct view in, struct buffer *out)
 {
     scan(scrub, in, true, out);
     return out->failed ? STATUS_INTERNAL : STATUS_OK;
+}
+
+void scrub_events(struct scrub *scrub)
+{
+    scrub->events = true;
+}
+
+size_t scrub_hits(const struct scrub *scrub)
+{
+    return scrub->hits;
 }

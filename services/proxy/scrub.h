@@ -2,7 +2,7 @@
  *
  * Every hit is overwritten by '*' at the same length, so sizes and framing hold.  Spellings: as it
  * is, percent-encoded (also doubled), JSON and C escapes, HTML entities, in any mixture; hex,
- * base64 and base64url at the three alignments and across line breaks, UTF-16.  A secret under
+ * base64 and base64url at the three alignments, with escapes and across line breaks; UTF-16.  A secret under
  * SCRUB_MIN_BYTES is looked for only as it is. */
 #ifndef SERVICES_PROXY_SCRUB_H
 #define SERVICES_PROXY_SCRUB_H
@@ -24,5 +24,11 @@ MUST_USE enum status scrub_feed(struct scrub *scrub, struct view in, bool end, s
 
 /* One complete text, such as a header's value; leaves the stream alone. */
 MUST_USE enum status scrub_text(struct scrub *scrub, struct view in, struct buffer *out);
+
+/* The text is an event stream: a secret may go on in the next event's data, whose frame is kept. */
+void scrub_events(struct scrub *scrub);
+
+/* How many times something was overwritten so far. */
+size_t scrub_hits(const struct scrub *scrub);
 
 #endif

@@ -100,9 +100,16 @@ static struct written take_escape(struct view text)
         if (text.size < 3) {
             return more;
         }
-        /* A doubled backslash before x: an escape inside a JSON string. */
-        return text.data[2] == 'x' ? take_hex(text, "\\\\x", 2)
-                                   : (struct written){2, '\\'};
+        if (text.data[2] == '\\' && text.size < 4) {
+            return more;
+        }
+        if (text.data[2] == '\\' && (text.data[3] == '"' || text.data[3] == '/')) {
+            return (struct written){4, text.data[3]}; /* \" inside a JSON string */
+        }
+        /* A doubled backslash before x or u: an escape inside a JSON string. */
+        return text.data[2] == 'x'   ? take_hex(text, "\\\\x", 2)
+               : text.data[2] == 'u' ? take_hex(text, "\\\\u", 4)
+                                     : (struct written){2, '\\'};
     default:
         return (struct written){2, text.data[1]};
     }
@@ -128,25 +135,95 @@ static struct written take_written(struct view text)
     }
 }
 
-struct match match_spelled(struct view secret, struct view text)
+struct match match_escape(struct view text, unsigned *ret_value)
 {
-    size_t at = 0;
-    for (size_t i = 0; i < secret.size; i++) {
-        if (at == text.size) {
-            return (struct match){MATCH_MORE, 0};
-        }
-        struct written written = take_written(view_of(text.data + at, text.size - at));
-        if (written.size == WRITTEN_MORE) {
-            return (struct match){MATCH_MORE, 0};
-        }
-        if (written.size > 0 && written.value == secret.data[i]) {
-            at += written.size;
-            continue;
-        }
-        if (text.data[at] != secret.data[i]) {
-            return (struct match){MATCH_NO, 0};
-        }
-        at++;
+    struct written written = take_written(text);
+    *ret_value = written.value;
+    if (written.size == WRITTEN_MORE) {
+        return (struct match){MATCH_MORE, 0};
     }
-    return (struct match){MATCH_YES, at};
+    return (struct match){written.size ? MATCH_YES : MATCH_NO, written.size};
+}
+
+struct match match_byte(uint8_t byte, struct view text)
+{
+    unsigned value;
+    struct match escape = match_escape(text, &value);
+    if (escape.kind == MATCH_MORE || (escape.kind == MATCH_YES && value == byte)) {
+        return escape;
+    }
+    return (struct match){text.data[0] == byte ? MATCH_YES : MATCH_NO, 1};
+}
+
+/* ---- what may stand between two characters ---- */
+
+/* CR, LF or both. */
+static size_t line_end(struct view text)
+{
+    if (text.size > 1 && text.data[0] == '\r' && text.data[1] == '\n') {
+        return 2;
+    }
+    return text.size > 0 && (text.data[0] == '\r' || text.data[0] == '\n');
+}
+
+struct match match_line_break(struct view text)
+{
+    size_t size = line_end(text), at = 0;
+    if (size > 0) {
+        bool cut = size == text.size && text.data[0] == '\r';
+        return (struct match){cut ? MATCH_MORE : MATCH_YES, size};
+    }
+    for (const char *letter = "rn"; *letter; letter++) { /* \r\n, \r or \n as JSON writes them */
+        if (at < text.size && text.data[at] == '\\') {
+            if (at + 1 == text.size) {
+                return (struct match){MATCH_MORE, 0};
+            }
+            at += text.data[at + 1] == (uint8_t)*letter ? 2 : 0;
+        }
+        if (at == 2 && text.size == 2 && *letter == 'r') {
+            return (struct match){MATCH_MORE, 0}; /* \n may follow */
+        }
+    }
+    return (struct match){at ? MATCH_YES : MATCH_NO, at};
+}
+
+enum { SEAM_MAX = 256 }; /* bytes: an event's end and the lines before the next data */
+
+static bool starts_within(struct view text, const char *word, bool *ret_cut)
+{
+    size_t size = strlen(word), seen = size < text.size ? size : text.size;
+    bool same = memcmp(text.data, word, seen) == 0;
+    *ret_cut = *ret_cut || (same && seen < size);
+    return same && seen == size;
+}
+
+struct match match_event_seam(struct view text)
+{
+    static const char *const others[] = {"event:", "id:", "retry:", ":"};
+    size_t at = line_end(text);
+    if (at == 0) {
+        return (struct match){MATCH_NO, 0};
+    }
+    at += line_end(view_of(text.data + at, text.size - at)); /* the event's end */
+    while (at < SEAM_MAX) {
+        struct view line = view_of(text.data + at, text.size - at);
+        bool cut = line.size == 0, other = false;
+        if (!cut && starts_within(line, "data:", &cut)) {
+            bool space_to_come = line.size == 5;
+            size_t size = at + 5 + (line.size > 5 && line.data[5] == ' ');
+            return (struct match){space_to_come ? MATCH_MORE : MATCH_YES, size};
+        }
+        for (size_t i = 0; !cut && !other && i < sizeof others / sizeof others[0]; i++) {
+            other = starts_within(line, others[i], &cut);
+        }
+        const uint8_t *end = other ? memchr(line.data, '\n', line.size) : NULL;
+        if (cut || (other && !end)) {
+            return (struct match){line.size < SEAM_MAX ? MATCH_MORE : MATCH_NO, 0};
+        }
+        if (!other) {
+            break;
+        }
+        at += (size_t)(end - line.data) + 1;
+    }
+    return (struct match){MATCH_NO, 0};
 }

@@ -61,7 +61,7 @@ static void hidden(const char *spelling, size_t size)
 static void test_spellings(void **state)
 {
     static const char *const formats[] = {"%%%02x", "%%%02X", "%%25%02x", "\\u%04x", "\\u%04X",
-                                          "\\x%02x", "\\\\x%02x", "&#%d;", "&#x%x;", "&#X%X;"};
+                                          "\\x%02x", "\\\\x%02x", "\\\\u%04x", "&#%d;", "&#x%x;", "&#X%X;"};
     (void)state;
     hidden(key, sizeof key - 1);
     hidden("sk-Planted\\/Key+0\\\"9z", sizeof "sk-Planted\\/Key+0\\\"9z" - 1);
@@ -99,6 +99,59 @@ static void test_hex_and_base64(void **state)
     buffer_free(&out);
 }
 
+/* 0xfb 0xff .. in the key makes + and / in its base64, which JSON, URLs and HTML may escape. */
+static void test_escaped_base64(void **state)
+{
+    static const char *const texts[] = {"+\\/+\\/+\\/+\\/++", "%2B%2F%2B%2f%2b%2F%2B%2F%2B%2B",
+                                        "&#43;&#47;&#x2b;/+/\\u002b/++", "-_-_-_-_--",
+                                        "+/+/\n+/+/++", "%252B/+/+/+/++"};
+    struct view secret = VIEW("\xfb\xff\xbf\xfb\xff\xbf\xfb\xef");
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        struct scrub *scrub = scrub_new(&secret, 1);
+        struct buffer out = BUFFER_EMPTY;
+        assert_int_equal(scrub_text(scrub, view_text(texts[i]), &out), STATUS_OK);
+        assert_int_equal(scrub_hits(scrub), 1);
+        assert_true(out.data[0] == '*' && out.data[out.size / 2] == '*');
+        buffer_free(&out);
+        scrub_free(&scrub);
+    }
+}
+
+/* A key that goes on in the next event: the frame stays, the key does not, at every split. */
+static void test_event_seams(void **state)
+{
+    static const char *const seams[] = {"\n\ndata: ", "\n\ndata:", "\r\n\r\ndata: ", "\ndata: ",
+                                        "\n\nevent: part\nid: 7\ndata: ", "\n\n: ping\n\ndata: "};
+    (void)state;
+    for (size_t s = 0; s < sizeof seams / sizeof seams[0]; s++) {
+        for (size_t cut = 1; cut < sizeof key - 1; cut++) {
+            char text[256];
+            int size = snprintf(text, sizeof text, "data: %.*s%s%s\n\n", (int)cut, key, seams[s],
+                                key + cut);
+            struct view secret = view_of(key, sizeof key - 1);
+            struct scrub *scrub = scrub_new(&secret, 1);
+            struct buffer out = BUFFER_EMPTY;
+            scrub_events(scrub);
+            for (int i = 0; i < size; i++) {
+                assert_int_equal(scrub_feed(scrub, view_of(text + i, 1), false, &out), STATUS_OK);
+            }
+            assert_int_equal(scrub_feed(scrub, (struct view){NULL, 0}, true, &out), STATUS_OK);
+            bool two_events = strstr(seams[s], "ping") != NULL; /* a comment between blank lines */
+            assert_int_equal(scrub_hits(scrub), two_events ? 0 : 1);
+            assert_int_equal(out.size, size);
+            size_t stars = 0;
+            for (size_t i = 0; i < out.size; i++) {
+                stars += out.data[i] == '*';
+                assert_true(out.data[i] == '*' || out.data[i] == (uint8_t)text[i]);
+            }
+            assert_int_equal(stars, two_events ? 0 : sizeof key - 1);
+            buffer_free(&out);
+            scrub_free(&scrub);
+        }
+    }
+}
+
 static void test_clean_text_is_untouched(void **state)
 {
     static const char text[] = "{\"a\":\"sk-Planted/Key+0\\u00229\",\"b\":\"%73%6b-\\\\ &amp; sk-P\"}";
@@ -131,6 +184,11 @@ static void test_no_delay(void **state)
     assert_int_equal(out.size, 15);
     assert_int_equal(scrub_feed(scrub, VIEW("ace"), false, &out), STATUS_OK);
     assert_int_equal(out.size, 23);
+    /* Base64 may be wrapped, but not by an empty line: an event's end is not waited behind. */
+    assert_int_equal(scrub_feed(scrub, VIEW("c\n"), false, &out), STATUS_OK);
+    assert_int_equal(out.size, 23);
+    assert_int_equal(scrub_feed(scrub, VIEW("\n"), false, &out), STATUS_OK);
+    assert_int_equal(out.size, 26);
     buffer_free(&out);
     scrub_free(&scrub);
 }
@@ -140,7 +198,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_spellings),        cmocka_unit_test(test_hex_and_base64),
         cmocka_unit_test(test_clean_text_is_untouched), cmocka_unit_test(test_short_secret),
-        cmocka_unit_test(test_no_delay),
+        cmocka_unit_test(test_no_delay),         cmocka_unit_test(test_escaped_base64),
+        cmocka_unit_test(test_event_seams),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -377,17 +377,31 @@ static void held_free(struct pending *pending)
     free(held);
 }
 
+/* Whether the same question of the same gateway is held already: what was on its way to a vault that died
+ * may reach the next one too, besides the gateway's asking again. */
+static bool came_twice(const struct held *held)
+{
+    for (const struct pending *at = held->vault->pending; at; at = at->next) {
+        const struct held *other = (const struct held *)at;
+        if (at->free == held_free && other != held && at->peer == held->pending.peer &&
+            other->call == held->call) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void intent_acknowledged(void *arg, const struct audit_result *result)
 {
     struct held *held = arg;
     struct channel_peer *peer = held->pending.peer;
+    bool conflict = result->status == STATUS_CONFLICT;
     histogram_add(&held->vault->audit_wait, clock_mono_us() - held->asked_us);
     if (peer && result->status == STATUS_OK) {
         held->vault->counters.granted++;
         (void)!channel_send(peer, buffer_view(&held->answer)); /* a stuck gateway asks again */
-    } else if (peer) {
+    } else if (peer && !(conflict && came_twice(held))) {
         /* On a conflict the request id was used before, and the gateway takes another. */
-        bool conflict = result->status == STATUS_CONFLICT;
         answer_refusal(held->vault, peer, held->call, conflict ? STATUS_CONFLICT : STATUS_UNAVAILABLE,
                        "the audit log cannot be written");
     }

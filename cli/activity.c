@@ -135,9 +135,11 @@ struct tail {
     struct broker *broker;
     const char *query;
     json_int_t seen; /* the newest record that was printed */
+    bool answered;   /* the broker has, at least once */
 };
 
-/* Collects, newest first, what is newer than SEEN; at most LIMIT when nothing was seen yet. */
+/* Collects, newest first, what is newer than SEEN; just one page when nothing was seen yet.  Returns the
+ * HTTP status of the last question. */
 static int collect(struct tail *tail, long limit, json_t *ret_records)
 {
     char path[PATH_BYTES + 64];
@@ -145,13 +147,13 @@ static int collect(struct tail *tail, long limit, json_t *ret_records)
     for (;;) {
         json_t *answer = NULL, *record;
         size_t i;
+        bool older = false;
         snprintf(path, sizeof path, "%slimit=%ld", tail->query, limit);
         if (before) {
             snprintf(path, sizeof path, "%slimit=%ld&before=%lld", tail->query, limit,
                      (long long)before);
         }
-        int status = broker_call(tail->broker, "GET", path, NULL, &answer);
-        bool older = false;
+        int http = broker_ask(tail->broker, "GET", path, NULL, &answer);
         json_array_foreach(json_object_get(answer, "records"), i, record)
         {
             older = older || json_integer_value(json_object_get(record, "seq")) <= tail->seen;
@@ -161,23 +163,35 @@ static int collect(struct tail *tail, long limit, json_t *ret_records)
         }
         before = json_integer_value(json_object_get(answer, "next"));
         json_decref(answer);
-        if (status != SEKS_OK || older || !before || tail->seen == 0) {
-            return status;
+        if (http / 100 != 2 || older || !before || tail->seen == 0) {
+            return http;
         }
     }
 }
 
+/* A broker that is away for a while (0 and 5xx) is waited for, once it has answered at all: the records
+ * of that time come later. */
 static int print_newer(struct tail *tail, long limit)
 {
     json_t *records = json_array();
-    int status = collect(tail, limit, records);
-    for (size_t i = json_array_size(records); i-- > 0;) {
+    int http = collect(tail, limit, records);
+    bool away = http == 0 || http / 100 == 5;
+    for (size_t i = away ? 0 : json_array_size(records); i-- > 0;) {
         const json_t *record = json_array_get(records, i);
+        progress_end();
         print_line(record);
         tail->seen = json_integer_value(json_object_get(record, "seq"));
     }
     json_decref(records);
-    return fflush(stdout) == 0 ? status : SEKS_FAILED;
+    if (away && tail->answered) {
+        progress("%s; trying again ...", broker_error(tail->broker));
+        return SEKS_OK;
+    }
+    tail->answered = true;
+    if (http / 100 != 2) {
+        return broker_tell(tail->broker, http);
+    }
+    return fflush(stdout) == 0 ? SEKS_OK : SEKS_FAILED;
 }
 
 int command_audit_follow(const struct args *args)

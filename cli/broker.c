@@ -145,6 +145,15 @@ const char *broker_error(const struct broker *broker)
     return broker->error;
 }
 
+int broker_use_key(struct broker *broker, const char *key)
+{
+    (void)curl_easy_setopt(broker->curl, CURLOPT_COOKIELIST, "ALL"); /* forgets them */
+    broker->csrf[0] = '\0';
+    secret_free(&broker->key);
+    broker->key = key ? secret_new(key, strlen(key)) : NULL;
+    return broker->key ? SEKS_OK : fail(SEKS_FAILED, NULL, "no memory");
+}
+
 void broker_csrf(struct broker *broker, const char *csrf)
 {
     snprintf(broker->csrf, sizeof broker->csrf, "%s", csrf ? csrf : "");

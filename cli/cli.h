@@ -33,7 +33,7 @@ enum seks_exit {
 enum opt {
     OPT_SERVER, OPT_CA_FILE, OPT_JSON, OPT_HELP, OPT_EMAIL, OPT_PASSWORD_FILE, OPT_KEY_NAME,
     OPT_FILE, OPT_PROVIDER, OPT_ALL, OPT_YES, OPT_DIRECT, OPT_RENAME, OPT_EXPIRES, OPT_SECRET,
-    OPT_FORMAT, OPT_ONLY, OPT_TTL, OPT_KEEP, OPT_AGENT, OPT_ACTION, OPT_LIMIT, OPT_BEFORE,
+    OPT_FORMAT, OPT_OUTPUT, OPT_ONLY, OPT_TTL, OPT_KEEP, OPT_AGENT, OPT_ACTION, OPT_LIMIT, OPT_BEFORE,
     OPT_KIND, OPT_STATUS, OPT_TOKEN, OPT_REQUEST, OPT_SINCE, OPT_UNTIL, OPT_ONCE,
     OPT_COUNT
 };
@@ -113,8 +113,8 @@ void out_text(FILE *out, const char *text);
 /* Prints ANSWER as it is, for --json; returns SEKS_OK. */
 int out_json(const json_t *answer);
 
-/* The end of a command that went well: prints ANSWER with --json, else the note.  Passes a STATUS that is
- * no success through. */
+/* The end of a command that went well: prints ANSWER with --json (NULL for nothing but "ok"), else the
+ * note.  Passes a STATUS that is no success through. */
 MUST_USE int finish(int status, const json_t *answer, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -152,6 +152,8 @@ MUST_USE int read_value(const char *path, struct secret **ret);
 MUST_USE int files_load(const char *name, json_t **ret);
 /* Replaces the file at once, mode 0600, in a directory of mode 0700. */
 MUST_USE int files_save(const char *name, const json_t *content);
+/* Puts TEXT into the file PATH at once, mode 0600; false with errno. */
+MUST_USE bool files_replace(const char *path, struct view text);
 /* Waits until no other invocation holds it; the lock ends with the descriptor (close-on-exec) or the
  * process.  -1 with errno when nothing can be kept here. */
 int files_lock(void);
@@ -173,6 +175,8 @@ void broker_close(struct broker **broker);
 const char *broker_url(const struct broker *broker);
 bool broker_has_key(const struct broker *broker);
 void broker_csrf(struct broker *broker, const char *csrf); /* of the session that it holds now */
+/* KEY instead of the session or key that it had. */
+MUST_USE int broker_use_key(struct broker *broker, const char *key);
 
 /* Sends BODY (which it takes; NULL for none) and gives the JSON answer (RET may be NULL).  Returns the
  * HTTP status, or 0 when no answer came: then, and for any status but 2xx, broker_error() tells. */

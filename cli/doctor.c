@@ -109,7 +109,10 @@ static bool see_login(struct doctor *doctor)
     int http = broker_ask(doctor->broker, "GET", "/v1/account", NULL, &answer);
     const char *email = text_at(json_object_get(answer, "account"), "email");
     if (http / 100 != 2) {
-        tell(doctor, SEKS_LOGIN, STEP_BAD, "login", broker_error(doctor->broker), "run: seks login");
+        bool invalid = http == 401;
+        tell(doctor, invalid ? SEKS_LOGIN : SEKS_AWAY, STEP_BAD, "login",
+             broker_error(doctor->broker),
+             invalid ? "run: seks login" : "see the logs of the broker's daemons");
     } else {
         tell(doctor, SEKS_OK, STEP_GOOD, "login", email ? email : "?", NULL);
     }

@@ -90,6 +90,20 @@ static int find_environment(const struct args *args, json_t **ret_variables, jso
     return status;
 }
 
+/* To --output, or to standard output. */
+static int put_out(const char *path, const struct buffer *out)
+{
+    bool done = !out->failed;
+    if (done && path) {
+        done = files_replace(path, buffer_view(out));
+    } else if (done) {
+        done = fwrite(out->data, 1, out->size, stdout) == out->size && fflush(stdout) == 0;
+    }
+    return done ? SEKS_OK
+                : fail(SEKS_FAILED, NULL, "cannot write %s: %s", path ? path : "the environment",
+                       strerror(errno));
+}
+
 int command_env(const struct args *args)
 {
     struct buffer out = BUFFER_EMPTY;
@@ -104,9 +118,7 @@ int command_env(const struct args *args)
     int status = find_environment(args, &variables, &hidden);
     if (status == SEKS_OK) {
         (void)environment_write(&out, format, variables, hidden); /* the format is known */
-        bool done = !out.failed && fwrite(out.data, 1, out.size, stdout) == out.size &&
-                    fflush(stdout) == 0;
-        status = done ? SEKS_OK : fail(SEKS_FAILED, NULL, "cannot write the environment");
+        status = put_out(args->option[OPT_OUTPUT], &out);
     }
     buffer_wipe(&out);
     json_decref(variables);

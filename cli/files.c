@@ -95,7 +95,7 @@ static bool write_all(int file, const char *text, size_t size)
     return fsync(file) == 0;
 }
 
-static bool replace(const char *path, const char *text)
+bool files_replace(const char *path, struct view text)
 {
     char temporary[PATH_MAX + 8];
     snprintf(temporary, sizeof temporary, "%s.XXXXXX", path);
@@ -103,7 +103,7 @@ static bool replace(const char *path, const char *text)
     if (file < 0) {
         return false;
     }
-    bool written = write_all(file, text, strlen(text));
+    bool written = write_all(file, (const char *)text.data, text.size);
     int reason = errno;
     close(file);
     if (written && rename(temporary, path) == 0) {
@@ -123,7 +123,7 @@ int files_save(const char *name, const json_t *content)
     }
     make_directories(path);
     char *text = json_dumps(content, JSON_INDENT(1) | JSON_SORT_KEYS);
-    bool done = text && replace(path, text);
+    bool done = text && files_replace(path, view_text(text));
     int reason = errno;
     if (text) {
         explicit_bzero(text, strlen(text));

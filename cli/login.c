@@ -85,21 +85,25 @@ static int make_key(struct broker *broker, const struct args *args, json_t **ret
                        json_pack("{s:s}", "name", given ? given : name), ret);
 }
 
-/* What logging out, or in again, leaves without a use.  Best effort: the key may be revoked already. */
-static void drop_key(struct broker *broker, const char *id)
+/* Revokes a key by itself.  Best effort: it may be revoked already, or its account be gone. */
+static void drop_key(struct broker *broker, const json_t *entry)
 {
     char path[PATH_BYTES];
-    if (id && broker_path(broker, path, sizeof path, "/v1/account/keys", id, "") == SEKS_OK) {
+    const char *id = text_at(entry, "key_id"), *key = text_at(entry, "key");
+    if (id && key && broker_use_key(broker, key) == SEKS_OK &&
+        broker_path(broker, path, sizeof path, "/v1/account/keys", id, "") == SEKS_OK) {
         (void)broker_ask(broker, "DELETE", path, NULL, NULL);
     }
 }
 
-static int remember(struct broker *broker, const json_t *account, const json_t *key)
+/* Keeps the new key; what was there for this broker goes to RET_OLD. */
+static int remember(struct broker *broker, const json_t *account, const json_t *key,
+                    json_t **ret_old)
 {
     json_t *config = NULL;
     int lock = files_lock(), status = files_load("config.json", &config);
     if (status == SEKS_OK) {
-        drop_key(broker, text_at(config_server(config, broker_url(broker)), "key_id"));
+        *ret_old = json_incref(config_server(config, broker_url(broker)));
         if (!json_object_get(config, "servers")) {
             (void)json_object_set_new(config, "servers", json_object());
         }
@@ -131,40 +135,52 @@ static int tell(struct broker *broker, const json_t *account)
     return SEKS_OK;
 }
 
-/* POST PATH gives a session, the session an account key; then the session has had its use. */
-static int enter(const struct args *args, const char *path, bool new)
+/* A session at PATH (to sign up or to log in). */
+static int begin_session(const struct args *args, struct broker *broker, const char *path, bool new,
+                         json_t **ret)
 {
-    struct broker *broker = NULL;
-    json_t *body = NULL, *session = NULL, *key = NULL;
-    int status = broker_open(args, NEED_NOTHING, &broker);
-    if (status == SEKS_OK && is_far_plain(broker_url(broker))) {
+    json_t *body = NULL;
+    if (is_far_plain(broker_url(broker))) {
         note("seks: warning: %s is not encrypted: the password can be read on its way",
              broker_url(broker));
     }
-    if (status == SEKS_OK) {
-        status = take_login(args, new, &body);
+    int status = take_login(args, new, &body);
+    if (status != SEKS_OK) {
+        return status;
     }
-    if (status == SEKS_OK) {
-        progress("logging in to %s ...", broker_url(broker));
-        int http = broker_ask(broker, "POST", path, body, &session);
-        status = http == 401 ? fail(SEKS_LOGIN, "try again, or run: seks signup", "email or password is wrong")
-                 : http == 409 ? fail(SEKS_FAILED, "run: seks login", "%s", broker_error(broker))
-                 : http / 100 == 2 ? SEKS_OK : broker_tell(broker, http);
+    progress("logging in to %s ...", broker_url(broker));
+    int http = broker_ask(broker, "POST", path, body, ret);
+    if (http == 401) {
+        return fail(SEKS_LOGIN, "try again, or run: seks signup", "email or password is wrong");
     }
+    if (http == 409) {
+        return fail(SEKS_FAILED, "run: seks login", "%s", broker_error(broker));
+    }
+    return http / 100 == 2 ? SEKS_OK : broker_tell(broker, http);
+}
+
+/* A session gives an account key; then it has had its use, and so has the key that was kept before. */
+static int enter(const struct args *args, const char *path, bool new)
+{
+    struct broker *broker = NULL;
+    json_t *session = NULL, *key = NULL, *old = NULL;
+    int status = broker_open(args, NEED_NOTHING, &broker);
+    status = status == SEKS_OK ? begin_session(args, broker, path, new, &session) : status;
+    const json_t *account = json_object_get(session, "account");
     if (status == SEKS_OK) {
         broker_csrf(broker, text_at(session, "csrf"));
         status = make_key(broker, args, &key);
     }
     if (status == SEKS_OK) {
-        status = remember(broker, json_object_get(session, "account"), key);
+        status = remember(broker, account, key, &old);
         (void)broker_ask(broker, "DELETE", "/v1/session", NULL, NULL); /* it ends by itself too */
+        drop_key(broker, status == SEKS_OK ? old : NULL);
     }
     progress_end();
-    if (status == SEKS_OK) {
-        status = tell(broker, json_object_get(session, "account"));
-    }
+    status = status == SEKS_OK ? tell(broker, account) : status;
     json_decref(session);
     json_decref(key);
+    json_decref(old);
     broker_close(&broker);
     return status;
 }
@@ -228,9 +244,7 @@ int command_logout(const struct args *args)
     int http = 200, status = broker_open(args, NEED_NOTHING, &broker);
     status = status == SEKS_OK ? kept_key(broker_url(broker), &kept) : status;
     if (status == SEKS_OK) {
-        (void)unsetenv("SEKS_ACCOUNT_KEY"); /* this is about the key that is kept */
-        broker_close(&broker);
-        status = broker_open(args, NEED_KEY, &broker);
+        status = broker_use_key(broker, text_at(kept, "key"));
     }
     const char *id = text_at(kept, "key_id");
     if (status == SEKS_OK && id) {
@@ -244,10 +258,7 @@ int command_logout(const struct args *args)
         status = fail(SEKS_AWAY, "delete it later: seks key rm, or on the web page",
                       "the key is forgotten here, but still good: %s", broker_error(broker));
     } else if (status == SEKS_OK) {
-        note("logged out of %s", broker_url(broker));
-        if (out_is_json()) {
-            puts("{\"ok\": true}");
-        }
+        status = finish(status, NULL, "logged out of %s", broker_url(broker));
     }
     json_decref(kept);
     broker_close(&broker);
@@ -295,9 +306,8 @@ int command_account_password(const struct args *args)
         json_t *body = json_pack("{s:o,s:o}", "old", secret_json(old), "new", secret_json(new));
         status = broker_call(broker, "POST", "/v1/account/password", body, NULL);
     }
-    if (status == SEKS_OK) {
-        note("the password is changed; sessions of the web page have ended, account keys go on");
-    }
+    status = finish(status, NULL,
+                    "the password is changed; sessions of the web page have ended, account keys go on");
     broker_close(&broker);
     return status;
 }
@@ -318,8 +328,8 @@ int command_account_delete(const struct args *args)
     }
     if (status == SEKS_OK) {
         status = forget(broker_url(broker));
-        note("the account is erased");
     }
+    status = finish(status, NULL, "the account is erased");
     broker_close(&broker);
     return status;
 }

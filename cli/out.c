@@ -106,7 +106,7 @@ int finish(int status, const json_t *answer, const char *format, ...)
         return status;
     }
     if (as_json) {
-        return out_json(answer);
+        return answer ? out_json(answer) : puts("{\"ok\": true}") == EOF ? SEKS_FAILED : SEKS_OK;
     }
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);

@@ -15,7 +15,7 @@ import pytest
 import requests
 
 import standin
-from conftest import PASSWORD, ROOT, SECRET_NAMES
+from conftest import PASSWORD, ROOT, SECRET_NAMES, Account, Broker, rows_for
 
 SEKS = pathlib.Path(os.environ.get("SEKS_BUILD") or ROOT / "build/release") / "cli/seks"
 EMAIL = "cli@example.com"
@@ -117,6 +117,9 @@ def test_login_and_logout(shell, broker, tmp_path):
     first = other.json("key", "list")["keys"]
     other.run("login", "--email", EMAIL, "--password-file", "-", stdin=PASSWORD, want=0)
     assert len(other.json("key", "list")["keys"]) == len(first), "the key of the first login is still there"
+    key = json.loads(other.file("config.json").read_text())["servers"][broker.url]["key"]
+    other.run("signup", "--email", "second@example.com", "--password-file", "-", stdin=PASSWORD)
+    other.run("whoami", SEKS_ACCOUNT_KEY=key, want=3)  # another account's login on this host ended it
     key = json.loads(other.file("config.json").read_text())["servers"][broker.url]["key"]
     assert key.startswith("seks_account_")
     other.run("logout")
@@ -303,8 +306,14 @@ def test_env_formats(shell, broker):
     seen = json.loads(sourced.stdout)
     assert wanted.items() <= seen.items() and "GH_TOKEN" not in seen
     for form in ("dotenv", "docker"):
-        lines = shell.run("env", "coder", "--format", form).stdout.splitlines()
-        assert dict(line.split("=", 1) for line in lines) == wanted
+        out = shell.home / form
+        assert shell.run("env", "coder", "--format", form, "--output", out).stdout == ""
+        assert stat.S_IMODE(out.stat().st_mode) == 0o600
+        lines = out.read_text().splitlines()
+        written = dict(line.split("=", 1) for line in lines)
+        if form == "dotenv":  # quotes what holds a space
+            written = {name: value.strip('"') for name, value in written.items()}
+        assert written == wanted
     assert set(shell.json("env", "coder", "--only", "brave")) == {"BRAVE_API_KEY", "BRAVE_SEARCH_API_KEY", "BRAVE_BASE_URL"}
     assert "AWS_ACCESS_KEY_ID" in shell.run("env", "coder", "--only", "aws", want=4).stderr
     shell.run("env", "coder", "--only", "nosuch", want=2)
@@ -491,6 +500,37 @@ def test_providers(shell):
     assert one["env"]["ANTHROPIC_BASE_URL"] == "{base_url}" and "ANTHROPIC_AUTH_TOKEN" in one["hidden_env"]
     assert "OPENAI_BASE_URL={base_url}" in shell.run("providers", "openai").stdout
     shell.run("providers", "nosuch", want=4)
+
+
+@pytest.fixture
+def troubled(tmp_path, providers, certificates):
+    """A broker with a provider for each trouble; and its account."""
+    rows = {r["name"]: r for r in rows_for(providers, certificates)}
+    rows["openai"]["test_path"] = "/v1/x/status/401"
+    rows["anthropic"]["test_path"] = "/v1/x/status/503"
+    rows["github"]["origin"] = "https://127.0.0.1:9"
+    rows["notion"]["test_path"] = "/v1/oauth/x"
+    broker = Broker(tmp_path, list(rows.values()))
+    account = Account(broker, "doctor@example.com")
+    for provider, name in SECRET_NAMES.items():
+        account.put_secret(name, standin.KEYS[provider])
+    account.agent("patient")
+    yield broker, account.call("POST", "/v1/account/keys", {"name": "x"}, 201)["key"]
+    broker.stop()
+
+
+def test_doctor_names_each_trouble(troubled, tmp_path):
+    broker, key = troubled
+    shell = Shell(tmp_path, broker.url)
+    shown = shell.run("doctor", want=1, SEKS_ACCOUNT_KEY=key).stdout
+    for line in (r"BAD +openai +the provider refuses the stored key \(401\); .*seks secret set OPENAI_API_KEY", r"BAD +anthropic +answers 503",
+                 r"BAD +github +the broker: .*\(502\)", r"BAD +notion +the broker: .*\(403\)", r"ok +brave +answers 200"):
+        assert re.search(line, shown), (line, shown)
+    os.kill(broker.pid("vault"), signal.SIGSTOP)
+    try:
+        assert re.search("BAD +(parts|login)", shell.run("doctor", want=5, SEKS_ACCOUNT_KEY=key).stdout)
+    finally:
+        os.kill(broker.pid("vault"), signal.SIGCONT)
 
 
 def test_doctor(shell, broker, tmp_path):

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+enum { VERBS_BYTES = 256 };
+
 static bool has(const struct command *row, size_t option)
 {
     return (row->options >> option & 1u) != 0;
@@ -20,9 +22,27 @@ static bool is_first(const struct command *row)
     return true;
 }
 
-static const char *first_help(const struct command *row)
+/* The verbs of GROUP, with SEPARATOR between, into RET. */
+static void join_verbs(const struct command *group, const char *separator, char *ret, size_t size)
 {
-    return row->verb ? "..." : row->help;
+    size_t used = 0;
+    ret[0] = '\0';
+    for (const struct command *row = commands; row->name; row++) {
+        if (strcmp(row->name, group->name) == 0) {
+            int put = snprintf(ret + used, size - used, "%s%s", used ? separator : "", row->verb);
+            used += put > 0 && (size_t)put < size - used ? (size_t)put : 0;
+        }
+    }
+}
+
+/* The help of a command, or what verbs a group has. */
+static void first_help(const struct command *row, char *ret, size_t size)
+{
+    if (row->verb) {
+        join_verbs(row, ", ", ret, size);
+    } else {
+        snprintf(ret, size, "%s", row->help);
+    }
 }
 
 static void quoted(const char *text)
@@ -98,12 +118,9 @@ static void bash(void)
         if (!group->verb || !is_first(group)) {
             continue;
         }
-        printf("        %s) list='", group->name);
-        for (const struct command *row = group; row->name; row++) {
-            printf("%s%s", strcmp(row->name, group->name) == 0 ? row->verb : "",
-                   strcmp(row->name, group->name) == 0 ? " " : "");
-        }
-        printf("' ;;\n");
+        char verbs[VERBS_BYTES];
+        join_verbs(group, " ", verbs, sizeof verbs);
+        printf("        %s) list='%s' ;;\n", group->name, verbs);
     }
     printf("        esac\n    fi\n    [ -n \"$list\" ] || case \"$first $second\" in\n");
     for (const struct command *row = commands; row->name; row++) {
@@ -120,7 +137,7 @@ static void bash(void)
 /* 'name:help', in which a colon of the help is no separator any more. */
 static void zsh_entry(const char *name, const char *help)
 {
-    char text[256];
+    char text[2 * VERBS_BYTES]; /* no name has more than a dozen letters */
     snprintf(text, sizeof text, "%s:%s", name, help);
     printf(" ");
     quoted(text);
@@ -153,7 +170,9 @@ static void zsh(void)
            "_seks() {\n    local -a list\n    if (( CURRENT == 2 )); then\n        list=(");
     for (const struct command *row = commands; row->name; row++) {
         if (is_first(row)) {
-            zsh_entry(row->name, first_help(row));
+            char help[VERBS_BYTES];
+            first_help(row, help, sizeof help);
+            zsh_entry(row->name, help);
         }
     }
     printf(")\n        _describe command list\n        return\n    fi\n"
@@ -185,6 +204,13 @@ static void zsh(void)
 
 /* ---- fish ---- */
 
+/* The beginning of a line that applies when ROW's words are there. */
+static void fish_when(const struct command *row)
+{
+    printf("complete -c seks -n '__fish_seen_subcommand_from %s%s%s' ", row->name,
+           row->verb ? "; and __fish_seen_subcommand_from " : "", row->verb ? row->verb : "");
+}
+
 static void fish_options(const struct command *row)
 {
     for (size_t i = 0; i < OPT_COUNT; i++) {
@@ -192,9 +218,8 @@ static void fish_options(const struct command *row)
         if (!has(row, i)) {
             continue;
         }
-        printf("complete -c seks -n '__fish_seen_subcommand_from %s%s%s' -l %s ", row->name,
-               row->verb ? "; and __fish_seen_subcommand_from " : "", row->verb ? row->verb : "",
-               option->name);
+        fish_when(row);
+        printf("-l %s ", option->name);
         if (option->choices) {
             printf("-x -a '%s' ", option->choices);
         } else if (option->value) {
@@ -212,18 +237,23 @@ static void fish(void)
            "complete -c seks -f\n");
     for (const struct command *row = commands; row->name; row++) {
         if (is_first(row)) {
+            char help[VERBS_BYTES];
+            first_help(row, help, sizeof help);
             printf("complete -c seks -n __fish_use_subcommand -a %s -d ", row->name);
-            quoted(first_help(row));
+            quoted(help);
             putchar('\n');
         }
         if (row->verb) {
-            printf("complete -c seks -n '__fish_seen_subcommand_from %s' -a %s -d ", row->name,
-                   row->verb);
+            char verbs[VERBS_BYTES];
+            join_verbs(row, " ", verbs, sizeof verbs);
+            printf("complete -c seks -n '__fish_seen_subcommand_from %s; "
+                   "and not __fish_seen_subcommand_from %s' -a %s -d ", row->name, verbs, row->verb);
             quoted(row->help);
             putchar('\n');
         }
         if (takes_files(row)) {
-            printf("complete -c seks -n '__fish_seen_subcommand_from %s' -F\n", row->name);
+            fish_when(row);
+            printf("-F\n");
         }
         fish_options(row);
     }

@@ -94,6 +94,7 @@ void note(const char *format, ...)
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     progress_end();
+    fflush(stdout); /* in the order in which things were said */
     out_text(stderr, text);
     fputc('\n', stderr);
 }

@@ -502,15 +502,15 @@ def test_providers(shell):
     shell.run("providers", "nosuch", want=4)
 
 
-@pytest.fixture
-def troubled(tmp_path, providers, certificates):
+@pytest.fixture(scope="module")
+def troubled(tmp_path_factory, providers, certificates):
     """A broker with a provider for each trouble; and its account."""
     rows = {r["name"]: r for r in rows_for(providers, certificates)}
     rows["openai"]["test_path"] = "/v1/x/status/401"
     rows["anthropic"]["test_path"] = "/v1/x/status/503"
     rows["github"]["origin"] = "https://127.0.0.1:9"
     rows["notion"]["test_path"] = "/v1/oauth/x"
-    broker = Broker(tmp_path, list(rows.values()))
+    broker = Broker(tmp_path_factory.mktemp("troubled"), list(rows.values()))
     account = Account(broker, "doctor@example.com")
     for provider, name in SECRET_NAMES.items():
         account.put_secret(name, standin.KEYS[provider])
@@ -531,6 +531,23 @@ def test_doctor_names_each_trouble(troubled, tmp_path):
         assert re.search("BAD +(parts|login)", shell.run("doctor", want=5, SEKS_ACCOUNT_KEY=key).stdout)
     finally:
         os.kill(broker.pid("vault"), signal.SIGCONT)
+
+
+def test_audit_tail_waits_for_the_broker(troubled, tmp_path):
+    broker, key = troubled
+    shell = Shell(tmp_path, broker.url)
+    child = shell.type("audit", "tail", SEKS_ACCOUNT_KEY=key)
+    child.expect(r"\d+ +20\d\d-")
+    os.kill(broker.pid("vault"), signal.SIGSTOP)
+    try:
+        child.expect("trying again")
+    finally:
+        os.kill(broker.pid("vault"), signal.SIGCONT)
+    shell.run("agent", "add", "later", SEKS_ACCOUNT_KEY=key)
+    child.expect("agent.create")
+    child.sendintr()
+    child.read()
+    child.close()
 
 
 def test_doctor(shell, broker, tmp_path):
@@ -607,6 +624,19 @@ def test_completion(shell):
         for words in commands(shell):
             assert words[-1] in script
     shell.run("completion", "csh", want=2)
+
+
+def test_completion_in_fish(shell, tmp_path):
+    (tmp_path / "seks.fish").write_text(shell.run("completion", "fish").stdout)
+    (tmp_path / "a-file").touch()
+
+    def offered(line):
+        done = subprocess.run(["fish", "-c", f"source seks.fish; complete -C '{line}'"], cwd=tmp_path, capture_output=True, text=True,
+                              check=True, env=shell.environment)
+        return [each.split("\t")[0] for each in done.stdout.splitlines()]
+    assert sorted(offered("seks secret ")) == ["import", "list", "rm", "set"]
+    assert "a-file" in offered("seks secret import ") and "set" not in offered("seks secret import ")
+    assert "a-file" in offered("seks secret set X --file ") and offered("seks env x --format do") == ["docker", "dotenv"]
 
 
 @pytest.mark.parametrize("name, check", [("zsh", ["zsh", "-n"]), ("fish", ["fish", "--no-execute"]), ("bash", ["bash", "-n"])])

@@ -18,6 +18,7 @@ static enum status binding_aad(const struct grant_binding *binding, struct buffe
     crypto_aad_field(aad, binding->request);
     crypto_aad_field(aad, binding->tenant);
     crypto_aad_field(aad, binding->token_id);
+    crypto_aad_field(aad, binding->agent);
     crypto_aad_field(aad, binding->provider);
     crypto_aad_field(aad, binding->proxy);
     crypto_aad_field(aad, binding->method);

@@ -15,6 +15,7 @@ struct grant_binding {
     struct view request;
     struct view tenant;
     struct view token_id;
+    struct view agent;
     struct view provider; /* canonical name, never an alias */
     struct view proxy;    /* instance id, INSTANCE_BYTES */
     struct view method;

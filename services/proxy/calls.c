@@ -206,6 +206,7 @@ static enum status open_grant(const struct proxy_call *message, const struct pro
         .request = message->request,
         .tenant = message->tenant,
         .token_id = message->token_id,
+        .agent = message->agent,
         .provider = view_text(provider->name),
         .proxy = channel_own_instance(),
         .method = message->method,

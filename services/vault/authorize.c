@@ -291,6 +291,7 @@ static enum status seal_grant(struct decision *decision, struct list credentials
         .request = decision->in.request,
         .tenant = grant->tenant,
         .token_id = grant->token_id,
+        .agent = grant->agent,
         .provider = grant->provider,
         .proxy = decision->in.proxy,
         .method = decision->in.method,

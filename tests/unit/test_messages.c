@@ -213,7 +213,7 @@ static void test_msgpack_reads_it(void **state)
 
 static struct grant_binding good_binding(void)
 {
-    return (struct grant_binding){VIEW("req_1"),   VIEW("acc_1"), VIEW("tok_1"), VIEW("openai"),
+    return (struct grant_binding){VIEW("req_1"),   VIEW("acc_1"), VIEW("tok_1"), VIEW("agt_1"), VIEW("openai"),
                                   VIEW("0123456789abcdef"), VIEW("POST"), VIEW("/v1/x"), 1030000};
 }
 
@@ -247,7 +247,7 @@ static void test_grants(void **state)
     assert_int_equal(try_open(view_of(other, 32), &binding, sealed, 1000000), STATUS_DENIED);
     assert_int_equal(try_open(good_key, &binding, sealed, 1030000), STATUS_DENIED);
     assert_int_equal(try_open(good_key, &binding, sealed, 900000), STATUS_DENIED);
-    struct view *fields[] = {&binding.request, &binding.tenant, &binding.token_id,
+    struct view *fields[] = {&binding.request, &binding.tenant, &binding.token_id, &binding.agent,
                              &binding.provider, &binding.proxy,  &binding.method,
                              &binding.target};
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {

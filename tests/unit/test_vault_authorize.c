@@ -92,7 +92,7 @@ static void open_grant(struct world *world, struct vault_grant grant, const char
                        struct secret **ret_content, struct list *ret_list)
 {
     const struct grant_binding binding = {
-        VIEW("req_1"), grant.tenant, grant.token_id, grant.provider, view_text(proxy),
+        VIEW("req_1"), grant.tenant, grant.token_id, grant.agent, grant.provider, view_text(proxy),
         VIEW("POST"), view_text(target), grant.expires_ms};
     assert_int_equal(grant_open(secret_view(world->vault.grant_key), &binding, grant.grant,
                                 clock_wall_ms(), ret_content, ret_list), STATUS_OK);

@@ -198,8 +198,8 @@ static enum status move_aside(const struct restore *restore)
     clock_text(clock_wall_ms(), now);
     for (size_t i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++) {
         (void)snprintf(from, sizeof from, "%s%s", restore->path, suffixes[i]);
-        (void)snprintf(to, sizeof to, "%s.until-%.19s%s", restore->path, now, suffixes[i]);
-        if (rename(from, to) != 0 && errno != ENOENT) {
+        (void)snprintf(to, sizeof to, "%s.until-%s%s", restore->path, now, suffixes[i]);
+        if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) != 0 && errno != ENOENT) {
             return command_fail(STATUS_UNAVAILABLE, "cannot move %s aside: %s", from,
                                 strerror(errno));
         }

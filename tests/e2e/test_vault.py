@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -158,6 +159,37 @@ def test_backup_is_sealed_and_comes_back(stand):
     vault_command(stand.broker, "restore", backup)
     stand.start()
     assert call(stand.broker, stand.token).status_code == 200
+
+
+def test_backup_under_writes_is_one_moment(stand):
+    """Secrets stored one after the other while it is made: it has the first so many of them, all whole."""
+    stop, stored = threading.Event(), []
+
+    def store():
+        while not stop.is_set():
+            assert stand.account.put_secret(f"S_{len(stored):04}", f"value {len(stored)}").status_code == 201
+            stored.append(None)
+    writer = threading.Thread(target=store)
+    writer.start()
+    try:
+        until(lambda: len(stored) > 20)
+        before = len(stored)
+        backup = stand.directory / "backup.db"
+        vault_command(stand.broker, "backup", backup)
+        after = len(stored)
+        until(lambda: len(stored) > after + 5)
+    finally:
+        stop.set()
+        writer.join()
+    with contextlib.closing(sqlite3.connect(backup)) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        names = [name for (name,) in database.execute("SELECT name FROM secrets WHERE name LIKE 'S/_%' ESCAPE '/' ORDER BY name")]
+    assert names == [f"S_{i:04}" for i in range(len(names))] and before <= len(names) <= after + 2, (before, len(names), after)
+    stand.broker.stop()
+    vault_command(stand.broker, "restore", backup, "--replace")
+    stand.start()
+    secrets = stand.account.call("GET", "/v1/account/secrets")["secrets"]
+    assert len(secrets) == len(names) + 1
 
 
 def test_backup_needs_its_master_key(stand):

@@ -223,10 +223,16 @@ class Rotate:
 class RotateCommand:
     """The same, the command killed."""
 
+    words = ("rotate-master",)
+
     def prepare(self, stand):
         pass
 
     def check(self, stand, acknowledged):
+        if not acknowledged:
+            stand.vault.kill()  # so that a start sees the files as they are
+            stand.vault.wait()
+            stand.start_vault()
         stand.rotate()
 
 
@@ -245,6 +251,24 @@ class RotateKeys:
     def check(self, stand, acknowledged):
         for name, value in stand.kept.items():
             assert stand.value(name) == value, name
+
+
+class Restore:
+    """A backup put in place of the database, the command killed; the vault is stopped for it."""
+
+    def prepare(self, stand):
+        self.backup = stand.directory / f"backup-{secrets.token_hex(4)}"
+        done = subprocess.run(stand.command("backup", self.backup), capture_output=True, text=True, timeout=120, env=ENVIRONMENT)
+        assert done.returncode == 0, done.stderr
+        stand.vault.kill()
+        stand.vault.wait()
+        self.words = ("restore", self.backup, "--replace")
+
+    def check(self, stand, acknowledged):
+        if not acknowledged:  # what was killed is done again
+            done = subprocess.run(stand.command(*self.words), capture_output=True, text=True, timeout=120, env=ENVIRONMENT)
+            assert done.returncode == 0, done.stderr
+        stand.start_vault()
 
 
 class FirstStart:
@@ -271,7 +295,7 @@ class FirstStart:
 
 
 OPERATIONS = {"first-start": FirstStart, "create": Create, "replace": Replace, "delete": Delete, "renew": Renew, "rotate": Rotate, "rotate-keys": RotateKeys,
-              "rotate-command": RotateCommand}
+              "rotate-command": RotateCommand, "restore": Restore}
 
 
 def injection(n):
@@ -318,14 +342,10 @@ def try_vault(stand, operation, n):
 
 def try_command(stand, operation, n):
     operation.prepare(stand)
-    ended = subprocess.run([*injection(n), *map(str, stand.command("rotate-master"))], capture_output=True, timeout=120,
+    ended = subprocess.run([*injection(n), *map(str, stand.command(*operation.words))], capture_output=True, timeout=120,
                            env=ENVIRONMENT)
     killed = ended.returncode == -signal.SIGKILL
     assert killed or ended.returncode == 0, ended.stderr
-    if killed:
-        stand.vault.kill()  # so that a start sees the files as they are
-        stand.vault.wait()
-        stand.start_vault()
     operation.check(stand, not killed)
     stand.check_kept()
     return killed
@@ -345,7 +365,7 @@ def try_first_start(stand, operation, n):
     return killed
 
 
-TRIALS = {"first-start": try_first_start, "rotate-command": try_command}
+TRIALS = {"first-start": try_first_start, "rotate-command": try_command, "restore": try_command}
 
 
 def sweep(stand, name, points=None):

@@ -275,6 +275,49 @@ static void a_lost_gateway_leaves_nothing(void **state)
     assert_int_equal(world->vault.pending_count, 0);
 }
 
+/* As if it came from the audit daemon. */
+static void acknowledge(struct world *world, uint64_t call, enum status status)
+{
+    CLEANUP(buffer_free) struct buffer out = BUFFER_EMPTY;
+    struct audit_ack ack = {.call = call, .status = status_to_wire(status), .seq = 1};
+    assert_int_equal(proto_encode(&audit_ack_schema, &ack, &out), STATUS_OK);
+    audit_take_record(world->vault.audit, buffer_view(&out));
+}
+
+/* What was on its way to a vault that died may reach the next one besides the gateway's asking again; the
+ * log refuses the second intent at once. */
+static void a_question_that_came_twice_is_answered_once(void **state)
+{
+    struct scene *scene = *state;
+    struct world *world = &scene->world;
+    struct vault_grant grant;
+    world->audit_mute = true;
+    send_authorize(world, scene->value, "openai", "/x");
+    world->call--;
+    send_authorize(world, scene->value, "openai", "/x");
+    world_run(world, 300);
+    assert_true(world->gave_up);
+    uint64_t second = world->intent_call;
+    acknowledge(world, second, STATUS_CONFLICT);
+    world_run(world, 300);
+    assert_true(world->gave_up); /* nothing is said */
+    acknowledge(world, second - 1, STATUS_OK);
+    world_run(world, 5000);
+    assert_int_equal(proto_decode(&vault_grant_schema, buffer_view(&world->reply), &grant),
+                     STATUS_OK);
+    assert_int_equal(granted(grant), STATUS_OK);
+    assert_int_equal(grant.call, world->call);
+    send_authorize(world, scene->value, "openai", "/x"); /* one alone with a used id */
+    world_run(world, 300);
+    acknowledge(world, world->intent_call, STATUS_CONFLICT);
+    world_run(world, 5000);
+    assert_int_equal(proto_decode(&vault_grant_schema, buffer_view(&world->reply), &grant),
+                     STATUS_OK);
+    assert_int_equal(granted(grant), STATUS_CONFLICT);
+    assert_int_equal(grant.call, world->call);
+    world->audit_mute = false;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -285,6 +328,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_missing_secret_is_named, set_up, tear_down),
         cmocka_unit_test_setup_teardown(aws_gets_a_derived_key_only, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_grant_before_its_intent, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_question_that_came_twice_is_answered_once, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(a_moved_token_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_lost_gateway_leaves_nothing, set_up, tear_down),
     };

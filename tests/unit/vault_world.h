@@ -21,6 +21,7 @@ struct world {
     struct channel *gateway;    /* the stand-in for the gateway */
     bool audit_mute;            /* takes records and says nothing */
     enum status audit_status;
+    uint64_t intent_call;       /* of the last intent */
     size_t records;
     char logged_epoch[64];      /* the page with the newest record of the database's epoch */
     char last[4096];            /* "kind action decision reason" of each record, a line */
@@ -82,6 +83,7 @@ static inline void audit_record_came(void *arg, struct channel_peer *peer, struc
     assert_int_equal(proto_decode(&audit_record_schema, record, &in), STATUS_OK);
     if (!view_is(in.action, "vault.epoch")) {
         world->records++;
+    world->intent_call = in.kind == AUDIT_INTENT ? in.call : world->intent_call;
         size_t used = strlen(world->last);
         (void)snprintf(world->last + used, sizeof world->last - used, "%d %.*s %.*s %.*s\n",
                        (int)in.kind, (int)in.action.size, in.action.data, (int)in.decision.size,

@@ -357,6 +357,27 @@ async function managing(page) {
   await page.getByText('The account is deleted.').waitFor();
 }
 
+/** [lines, what is found in them] */
+const BLOCKS = [
+  ['A=1', { A: '1' }],
+  ['export A=1\r\n  B = two words  \r\n', { A: '1', B: 'two words' }],
+  ['# A=1\n\nB=2 # of these\nC=a#b', { B: '2', C: 'a#b' }],
+  [`A="x # y" # z\nB='$HOME\\n'\nC="a\\"b"`, { A: 'x # y', B: '$HOME\\n', C: 'a"b' }],
+  ['A=\nB=""\nC=a=b==', { C: 'a=b==' }],
+  ['A=1\nA=2', { A: '2' }],
+  ['1A=1\nA B=1\n=1\nhello', {}],
+];
+
+async function dotenv(page) {
+  await page.goto(url);
+  const found = await page.evaluate(async (texts) => {
+    const { parseEnv } = await import('/assets/dotenv.js');
+    return texts.map((text) => Object.fromEntries(parseEnv(text)));
+  }, BLOCKS.map(([text]) => text));
+  BLOCKS.forEach(([text, wanted], i) => ensure(JSON.stringify(found[i]) === JSON.stringify(wanted),
+    `${JSON.stringify(text)}: ${JSON.stringify(found[i])}`));
+}
+
 async function keyboard(page) {
   const press = (...list) => list.reduce((before, key) => before.then(() => page.keyboard.press(key)), Promise.resolve());
   const focused = () => page.evaluate(() => document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent.trim());
@@ -389,7 +410,7 @@ async function keyboard(page) {
 // --- running -----------------------------------------------------------------------------------
 
 const EXPECTED = /status of (40[0-9]|429|50[0-9])|ERR_INTERNET_DISCONNECTED|requires 'TrustedHTML'/;
-const scenarios = { story, accessibility, markup, failures, managing, keyboard };
+const scenarios = { story, accessibility, markup, failures, managing, keyboard, dotenv };
 const only = process.argv.slice(2);
 
 await withBrowser(async (context) => {

@@ -32,8 +32,8 @@ function filtersOf(chosen) {
 function filterBar(chosen, agents, known) {
   const goTo = (event) => {
     const values = Object.fromEntries(new FormData(event.currentTarget.form));
-    const params = new URLSearchParams(Object.entries(values).filter(([, value]) => value));
-    location.hash = params.size ? `#/activity?${params}` : '#/activity';
+    const params = String(new URLSearchParams(Object.entries(values).filter(([, value]) => value)));
+    location.hash = params ? `#/activity?${params}` : '#/activity';
   };
   const agentRows = agents.map((agent) => [agent.id, agent.name]);
   if (chosen.agent && !known.has(chosen.agent)) agentRows.push([chosen.agent, `${chosen.agent} (deleted)`]);

@@ -5,3 +5,7 @@ seks_unit_test(test_chunks proxy_lib)
 # Not a test: figures for docs/performance.md.
 add_executable(scrub_bench bench/scrub_bench.c)
 target_link_libraries(scrub_bench PRIVATE seks_flags proxy_lib)
+
+
+add_executable(sign_lines tools/sign_lines.c)
+target_link_libraries(sign_lines PRIVATE seks_flags proxy_lib PkgConfig::JANSSON)

@@ -80,6 +80,22 @@ def test_rclone(base, aws_token, s3, source, tmp_path):
     assert "a.txt" not in run("rclone", "lsf", "seks:rclone-bucket/tree", env=env).split()
 
 
+def test_s3cmd(base, aws_token, s3, source, tmp_path):
+    """Its setting takes a host, and a path behind it; it signs another path, which the broker does not look at."""
+    host = base.split("://")[1]
+
+    def s3cmd(*arguments):
+        return run("s3cmd", "--config=/dev/null", f"--access_key={aws_token}", "--secret_key=any", f"--host={host}", f"--host-bucket={host}",
+                   "--no-ssl", f"--region={REGION}", *arguments)
+
+    s3.create_bucket(Bucket="s3cmd-bucket")
+    s3cmd("sync", f"{source}/", "s3://s3cmd-bucket/tree/")
+    s3cmd("sync", "s3://s3cmd-bucket/tree/", f"{tmp_path}/")
+    assert tree(tmp_path) == tree(source) and "big.bin" in s3cmd("ls", "s3://s3cmd-bucket/tree/")
+    s3cmd("del", "s3://s3cmd-bucket/tree/big.bin")
+    assert "big.bin" not in s3cmd("ls", "s3://s3cmd-bucket/tree/")
+
+
 def test_npm_sdk_streams(tmp_path_factory):
     """A stream comes in chunks with a trailer, which Swift does not take: against the stand-in."""
     side = Side(tmp_path_factory.mktemp("streams"))

@@ -33,15 +33,12 @@ class Side:
         self.url = f"{self.broker.url}/api/aws"
 
     def client(self, service, region=REGION, **more):
-        return boto3.client(service, endpoint_url=f"{self.url}/{SERVICE_PATHS.get(service, service)}/{region}", region_name=region,
+        return boto3.client(service, endpoint_url=f"{self.url}/{service}/{region}", region_name=region,
                             aws_access_key_id=self.token, aws_secret_access_key="any",
                             config=Config(retries={"max_attempts": 0}, **more))
 
     def call(self, method, target, headers=None, **more):
         return requests.request(method, f"{self.url}{target}", headers={"Authorization": f"Bearer {self.token}", **(headers or {})}, **more)
-
-
-SERVICE_PATHS = {}
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +222,47 @@ def test_curl_to_a_service_has_its_body_hashed(side):
                         data=iter([body[:7].encode(), body[7:].encode()]))
     assert chunked.json()["MessageId"] == "m-1" and side.server.seen[-1]["headers"]["content-length"] == str(len(body))
     assert side.call("GET", f"/lambda/{REGION}/2015-03-31/functions/").json()["Functions"]
+
+
+@pytest.mark.parametrize("call, code", [
+    (lambda c: c("dynamodb").get_item(TableName="t", Key={"k": {"S": "v"}}), "UnrecognizedClientException"),
+    (lambda c: c("sqs").send_message(QueueUrl="https://sqs/1/q", MessageBody="m"), "UnrecognizedClientException"),
+    (lambda c: c("sns").publish(TopicArn="arn:aws:sns:us-east-1:1:t", Message="m"), "InvalidClientTokenId"),
+    (lambda c: c("lambda").list_functions(), "UnrecognizedClientException"),
+    (lambda c: c("bedrock-runtime").invoke_model(modelId="m", body=b"{}"), "UnrecognizedClientException"),
+    (lambda c: c("s3").list_buckets(), "InvalidAccessKeyId")])
+def test_errors_are_in_the_services_own_form(side, call, code):
+    """Each SDK reads a code off the answer, by which it chooses the exception."""
+    from botocore.exceptions import ClientError
+
+    def stranger(service):
+        return boto3.client(service, endpoint_url=f"{side.url}/{service}/{REGION}", region_name=REGION, aws_access_key_id="seks_aws_wrong",
+                            aws_secret_access_key="any", config=Config(retries={"max_attempts": 0}))
+    with pytest.raises(ClientError) as error:
+        call(stranger)
+    assert error.value.response["Error"] == {"Code": code, "Message": "no valid credential", **(
+        {"Type": "Sender"} if code == "InvalidClientTokenId" else {})}
+    assert error.value.response["ResponseMetadata"]["HTTPStatusCode"] == 401
+
+
+def test_services_that_mint_credentials_are_not_reached(side):
+    before = len(side.server.seen)
+    for service in ("sts", "iam", "sso", "cognito-identity", "s3-control", "S3", "s3.evil", ""):
+        answer = side.call("POST", f"/{service}/{REGION}/", data="Action=GetSessionToken")
+        assert answer.status_code == 403 and "service" in answer.json()["detail"]
+    from botocore.exceptions import ClientError
+    with pytest.raises(ClientError, match="AccessDenied"):
+        side.client("dynamodb").put_resource_policy(ResourceArn="arn:aws:dynamodb:us-east-1:1:table/t", Policy="{}")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        side.client("lambda").add_permission(FunctionName="f", StatementId="s", Action="lambda:InvokeFunction", Principal="*")
+    assert len(side.server.seen) == before
+
+
+def test_signatures_in_the_query_do_not_pass(side):
+    before = len(side.server.seen)
+    for query in ("X-Amz-Signature=00", "X-Amz-Expires=1", "x=1&X-AMZ-DATE=2", "X%2dAmz-Algorithm=a"):
+        assert side.call("GET", f"/s3/{REGION}/bucket/k?{query}").status_code == 400
+    assert len(side.server.seen) == before
 
 
 def test_a_session_token_is_sent_and_signed(tmp_path_factory):

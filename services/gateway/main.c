@@ -16,7 +16,7 @@ static const char *trusted_proxies = "", *forwarded_header = "x-forwarded-for";
 struct config config = {.listen = "127.0.0.1:8787",
                         .proxies = &proxies,
                         .allow_hosts = &allow_hosts,
-                        .body_max = UINT64_C(1) << 30,
+                        .body_max = UINT64_C(6) << 30, /* S3 takes 5 GiB at once */
                         .header_deadline_ms = 15000,
                         .rate_min = 500,
                         .pace_window_ms = 20000,
@@ -32,7 +32,7 @@ static const struct option options[] = {
     {"providers", OPTION_TEXT, &config.providers_file, "FILE with more providers", false},
     {"tls-cert", OPTION_TEXT, &config.tls_cert, "FILE with the certificate chain (PEM)", false},
     {"tls-key", OPTION_TEXT, &config.tls_key, "FILE with its private key (PEM)", false},
-    {"body-max", OPTION_NUMBER, &config.body_max, "BYTES a request body may have (1g)", false},
+    {"body-max", OPTION_NUMBER, &config.body_max, "BYTES a request body may have (6g)", false},
     {"header-deadline-ms", OPTION_NUMBER, &config.header_deadline_ms,
      "MS for a whole request head (15000)", false},
     {"rate-min", OPTION_NUMBER, &config.rate_min,

@@ -1,8 +1,11 @@
 """The master key that is in no file of the broker's: shares, a passphrase, a systemd credential."""
 import concurrent.futures
 import os
+import pathlib
+import shutil
 import signal
 import subprocess
+import tempfile
 
 import pytest
 import requests
@@ -107,6 +110,33 @@ def test_run_waits_sealed(stand):  # noqa: F811
         ready.result(timeout=60)
     assert not (stand.directory / "data/keys/master.key").exists()
     assert call(stand.broker, stand.token).status_code == 200
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts daemons as other users")
+def test_as_a_user_of_its_own(providers, certificates, monkeypatch):
+    """Keys that are root's, data that is the vault's: changed, sealed and unsealed by root's commands."""
+    monkeypatch.delenv("SEKS_USER", raising=False)
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="seks-unseal-"))
+    directory.chmod(0o711)
+    (directory / "providers").mkdir()
+    for name in ("ca.pem", "other.pem"):  # which the proxy's user has to reach
+        shutil.copy(certificates / name, directory / "providers")
+    own = Stand(directory, providers, directory / "providers")
+    try:
+        assert os.stat(own.database).st_uid != 0
+        vault_command(own.broker, "rotate-master")
+        assert (directory / "data/keys/master.key.previous").exists()
+        os.kill(own.broker.pid("vault"), signal.SIGKILL)
+        until(lambda: call(own.broker, own.token).status_code == 200)
+        shares = shares_of(own)
+        seal(own)
+        for share in shares[:3]:
+            unseal(own, share)
+        until(lambda: own.unready() is None)
+        assert call(own.broker, own.token).status_code == 200
+    finally:
+        own.broker.stop()
+        shutil.rmtree(directory)
 
 
 def given(stand, share):  # noqa: F811

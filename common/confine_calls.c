@@ -84,6 +84,17 @@ static const struct row {
     {"prlimit64", CONFINE_SANITIZER}, {"tgkill", CONFINE_SANITIZER},
 };
 
+/* That an argument of the call is VALUE, or is so where MASK has bits. */
+static struct scmp_arg_cmp masked(unsigned argument, scmp_datum_t mask, scmp_datum_t value)
+{
+    return (struct scmp_arg_cmp){argument, SCMP_CMP_MASKED_EQ, mask, value};
+}
+
+static struct scmp_arg_cmp equal(unsigned argument, scmp_datum_t value)
+{
+    return (struct scmp_arg_cmp){argument, SCMP_CMP_EQ, value, 0};
+}
+
 static int allow(scmp_filter_ctx filter, const char *name, unsigned count,
                  const struct scmp_arg_cmp *conditions)
 {
@@ -112,12 +123,12 @@ static int add_sockets(scmp_filter_ctx filter, unsigned groups)
                     {AF_NETLINK, CONFINE_THREADS}};
     int bad = 0;
     for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
-        const struct scmp_arg_cmp same = SCMP_A0_64(SCMP_CMP_EQ, (scmp_datum_t)families[i].family);
+        const struct scmp_arg_cmp same = equal(0, (scmp_datum_t)families[i].family);
         const struct scmp_arg_cmp packets[] = {
-            same, SCMP_A1_64(SCMP_CMP_MASKED_EQ, 0xf, SOCK_DGRAM)};
+            same, masked(1, 0xf, SOCK_DGRAM)};
         const struct scmp_arg_cmp streams[] = {
-            same, SCMP_A1_64(SCMP_CMP_MASKED_EQ, 0xf, SOCK_STREAM)};
-        const struct scmp_arg_cmp raw[] = {same, SCMP_A1_64(SCMP_CMP_MASKED_EQ, 0xf, SOCK_RAW)};
+            same, masked(1, 0xf, SOCK_STREAM)};
+        const struct scmp_arg_cmp raw[] = {same, masked(1, 0xf, SOCK_RAW)};
         if (!(groups & families[i].groups)) {
             bad |= seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT),
                                           seccomp_syscall_resolve_name("socket"), 1, &same);
@@ -129,7 +140,7 @@ static int add_sockets(scmp_filter_ctx filter, unsigned groups)
             bad |= allow(filter, "socket", 2, raw);
         }
     }
-    const struct scmp_arg_cmp local = SCMP_A0_64(SCMP_CMP_EQ, AF_UNIX);
+    const struct scmp_arg_cmp local = equal(0, AF_UNIX);
     return bad | allow(filter, "socketpair", 1, &local);
 }
 
@@ -137,8 +148,8 @@ static int add_sockets(scmp_filter_ctx filter, unsigned groups)
  * library that is loaded late (the resolver's) is mapped to run. */
 static int add_memory(scmp_filter_ctx filter, unsigned groups)
 {
-    const struct scmp_arg_cmp no_code = SCMP_A2_64(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0);
-    const struct scmp_arg_cmp no_write = SCMP_A2_64(SCMP_CMP_MASKED_EQ, PROT_WRITE, 0);
+    const struct scmp_arg_cmp no_code = masked(2, PROT_EXEC, 0);
+    const struct scmp_arg_cmp no_write = masked(2, PROT_WRITE, 0);
     int bad = allow(filter, "mmap", 1, &no_code) | allow(filter, "mprotect", 1, &no_code);
     if (groups & CONFINE_THREADS) {
         bad |= allow(filter, "mmap", 1, &no_write);
@@ -151,7 +162,7 @@ static int add_memory(scmp_filter_ctx filter, unsigned groups)
 static int add_threads(scmp_filter_ctx filter, unsigned groups)
 {
     const struct scmp_arg_cmp thread =
-        SCMP_A0_64(SCMP_CMP_MASKED_EQ, CLONE_THREAD | CLONE_VM, CLONE_THREAD | CLONE_VM);
+        masked(0, CLONE_THREAD | CLONE_VM, CLONE_THREAD | CLONE_VM);
     int bad = answer_error(filter, "clone3", ENOSYS);
     if (groups & CONFINE_THREADS) {
         bad |= allow(filter, "clone", 1, &thread);
@@ -173,7 +184,7 @@ static int add_ioctls(scmp_filter_ctx filter, unsigned groups)
                     {SIOCGIFNAME, CONFINE_THREADS}};
     int bad = 0;
     for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++) {
-        const struct scmp_arg_cmp same = SCMP_A1_64(SCMP_CMP_MASKED_EQ, 0xffffffff,
+        const struct scmp_arg_cmp same = masked(1, 0xffffffff,
                                                     requests[i].request);
         bad |= groups & requests[i].groups ? allow(filter, "ioctl", 1, &same) : 0;
     }
@@ -183,10 +194,10 @@ static int add_ioctls(scmp_filter_ctx filter, unsigned groups)
 /* prctl only to name a thread, prlimit only to look, signals only to itself (abort). */
 static int add_narrow(scmp_filter_ctx filter)
 {
-    const struct scmp_arg_cmp name = SCMP_A0_64(SCMP_CMP_EQ, 15 /* PR_SET_NAME */);
-    const struct scmp_arg_cmp map_name = SCMP_A0_64(SCMP_CMP_EQ, 0x53564d41 /* PR_SET_VMA */);
-    const struct scmp_arg_cmp look = SCMP_A2_64(SCMP_CMP_EQ, 0);
-    const struct scmp_arg_cmp itself = SCMP_A0_64(SCMP_CMP_EQ, (scmp_datum_t)getpid());
+    const struct scmp_arg_cmp name = equal(0, 15 /* PR_SET_NAME */);
+    const struct scmp_arg_cmp map_name = equal(0, 0x53564d41 /* PR_SET_VMA */);
+    const struct scmp_arg_cmp look = equal(2, 0);
+    const struct scmp_arg_cmp itself = equal(0, (scmp_datum_t)getpid());
     return allow(filter, "prctl", 1, &name) | allow(filter, "prctl", 1, &map_name) |
            allow(filter, "prlimit64", 1, &look) | allow(filter, "tgkill", 1, &itself);
 }

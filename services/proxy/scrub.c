@@ -328,6 +328,9 @@ static size_t next_place(const struct scrub *scrub, struct view text, size_t at)
 static size_t scan(struct scrub *scrub, struct view text, bool end, struct buffer *out)
 {
     size_t clean = 0, at = 0;
+    if (text.size == 0) {
+        return 0;
+    }
     while ((at = next_place(scrub, text, at)) < text.size) {
         struct match match = match_any(scrub, view_of(text.data + at, text.size - at), end);
         if (match.kind == MATCH_MORE) {
@@ -350,10 +353,10 @@ static size_t scan(struct scrub *scrub, struct view text, bool end, struct buffe
 enum status scrub_feed(struct scrub *scrub, struct view in, bool end, struct buffer *out)
 {
     struct buffer *tail = &scrub->tail;
-    if (tail->size == 0) {
-        size_t used = in.size ? scan(scrub, in, end, out) : 0;
+    if (tail->size == 0 && in.size > 0) {
+        size_t used = scan(scrub, in, end, out);
         buffer_append(tail, in.data + used, in.size - used);
-    } else {
+    } else if (tail->size > 0) {
         buffer_append_view(tail, in);
         buffer_consume(tail, scan(scrub, buffer_view(tail), end, out));
     }

@@ -8,7 +8,9 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { INPUT_MAX = 1 << 16, CHANGES = 2000 };
+enum { INPUT_MAX = 1 << 16 };
+
+static size_t changes = 2000, cuts = 500; /* of each seed; `-changes=N` for targets that take long */
 
 /* A copy of its own size, so that the sanitizer sees every read past the end. */
 static void feed(const uint8_t *data, size_t size)
@@ -41,11 +43,11 @@ static void replay(const char *path)
     }
     size_t size = fread(data, 1, sizeof data, file);
     (void)fclose(file);
-    for (size_t cut = 0; cut <= size; cut += 1 + size / 500) {
+    for (size_t cut = 0; cut <= size; cut += 1 + size / cuts) {
         feed(data, cut);
     }
     feed(data, size);
-    for (int i = 0; size && i < CHANGES; i++) {
+    for (size_t i = 0; size && i < changes; i++) {
         size_t at = next_random() % size;
         uint8_t before = data[at];
         data[at] = (uint8_t)next_random();
@@ -58,6 +60,11 @@ int main(int count, char **folders)
 {
     size_t files = 0;
     for (int i = 1; i < count; i++) {
+        if (strncmp(folders[i], "-changes=", 9) == 0) {
+            changes = strtoul(folders[i] + 9, NULL, 10);
+            cuts = 1 + changes / 4;
+            continue;
+        }
         DIR *folder = opendir(folders[i]);
         if (!folder) {
             perror(folders[i]);

@@ -297,14 +297,24 @@ static struct match match_any(const struct scrub *scrub, struct view text, bool 
     return no;
 }
 
-/* Appends what stands for HIT: as many stars, and the seams of an event stream as they were. */
-static void append_stars(const struct scrub *scrub, struct view hit, struct buffer *out)
+static size_t scan(struct scrub *scrub, struct view text, bool end, struct buffer *out);
+
+/* Other fields stand in a seam, and may hold the key too. */
+static void append_seam(struct scrub *scrub, struct view seam, struct buffer *out)
+{
+    scrub->events = false;
+    (void)scan(scrub, seam, true, out);
+    scrub->events = true;
+}
+
+/* Appends what stands for HIT: as many stars, and the seams of an event stream. */
+static void append_stars(struct scrub *scrub, struct view hit, struct buffer *out)
 {
     for (size_t at = 0; at < hit.size;) {
         struct view rest = view_of(hit.data + at, hit.size - at);
         struct match seam = scrub->events ? match_event_seam(rest) : no;
         if (seam.kind == MATCH_YES) {
-            buffer_append(out, rest.data, seam.size);
+            append_seam(scrub, view_of(rest.data, seam.size), out);
             at += seam.size;
             continue;
         }

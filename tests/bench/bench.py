@@ -246,6 +246,9 @@ def write(texts):
         text = "\n".join(["", *texts[part], ""]) if part in texts else old.get(title)
         if text:
             out += [f"## {title}", text.rstrip("\n"), ""]
+    for title, text in old.items():  # those of other scripts
+        if title not in titles.values():
+            out += [f"## {title}", text.rstrip("\n"), ""]
     path.write_text("\n".join(out))
 
 

@@ -97,6 +97,19 @@ def test_signatures_are_botocores(seed):
         check(request, answer)
 
 
+@pytest.mark.parametrize("header, target, status", [
+    (["x-amz-acl", "public-read"], "/s3/us-east-1/bucket/k", "DENIED"), (["x-amz-acl", "private"], "/s3/us-east-1/bucket/k", "OK"),
+    (["X-Amz-Grant-Read", "id=1"], "/s3/us-east-1/bucket/k", "DENIED"), (["x-amz-copy-source", "a/../b"], "/s3/us-east-1/bucket/k", "INVALID"),
+    (["x-amz-copy-source", "abc/k"], "/s3/us-east-1/bucket/k", "OK"), (["x", "y"], "/s3/us-east-1/bucket/k?X-Amz-Signature=0", "INVALID"),
+    (["x", "y"], "/s3/evil.com/bucket/k", "INVALID"), (["x", "y"], "/iam/us-east-1/", "DENIED")])
+def test_the_proxy_judges_what_it_sends(header, target, status):
+    """The vault decided on what the gateway told it, and a gateway may be lost."""
+    today = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%d")
+    asked = {"method": "PUT", "target": target, "headers": [header], "body": "", "id": "A", "date": today, "key": "00" * 32}
+    out = subprocess.run([BUILD / "tests/sign_lines"], input=json.dumps(asked), capture_output=True, text=True, timeout=60, check=True)
+    assert json.loads(out.stdout)["status"] == status
+
+
 def check(request, answer):
     url = urlsplit(answer["url"])
     headers = [("Host", url.netloc)]

@@ -30,9 +30,13 @@ def apart(providers, certificates):
         if name.suffix == ".pem":
             shutil.copy(name, directory)
             (directory / name.name).chmod(0o644)
-    before = os.environ.pop("SEKS_USER", None)
+    before, groups = os.environ.pop("SEKS_USER", None), os.getgroups()
     try:
+        if AS_ROOT:
+            os.setgroups([*groups, 4])  # which the daemons have to give up
         broker = Broker(directory, rows_for(providers, directory))
+        if AS_ROOT:
+            os.setgroups(groups)
         account = Account(broker, "apart@example.com")
         account.put_secret("OPENAI_API_KEY", standin.KEYS["openai"])
         agent = account.agent("a")["agent"]["id"]

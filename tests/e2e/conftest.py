@@ -44,7 +44,7 @@ def make_certificates(d):
                 "-subj", f"/CN={name}", "-keyout", d / f"{name}.key", "-out", d / f"{name}.pem")
     openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=standin",
             "-keyout", d / "server.key", "-out", d / "server.csr")
-    (d / "ext").write_text("subjectAltName=IP:127.0.0.1\n")
+    (d / "ext").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
     openssl("x509", "-req", "-in", d / "server.csr", "-CA", d / "ca.pem", "-CAkey", d / "ca.key", "-CAcreateserial",
             "-days", "2", "-extfile", d / "ext", "-out", d / "server.pem")
     (d / "both.pem").write_text((d / "server.pem").read_text() + (d / "server.key").read_text())

@@ -34,7 +34,10 @@ def apart(providers, certificates):
     try:
         if AS_ROOT:
             os.setgroups([*groups, 4])  # which the daemons have to give up
-        broker = Broker(directory, rows_for(providers, directory))
+        port = providers["openai"].origin.rsplit(":", 1)[1]
+        broker = Broker(directory, rows_for(providers, directory) + [
+            {"name": name, "origin": f"https://{host}:{port}", "secrets": ["K"], "auth": [{"type": "bearer"}], "allow_insecure": True,
+             "ca_file": str(directory / "ca.pem")} for name, host in (("local", "localhost"), ("absent", "name.invalid"))])
         if AS_ROOT:
             os.setgroups(groups)
         account = Account(broker, "apart@example.com")
@@ -161,6 +164,17 @@ def memory_of(pid):
                 yield words[-1], memory.read(end - begin)
             except OSError:
                 continue  # memfd_secret: not even root
+
+
+def test_names_are_resolved_once_confined(apart, providers):
+    """Files, DNS and threads of the resolver, by the daemon's own user; a name that is not there is a 502 and no more."""
+    pid = apart.pid("proxy")
+    token = {name: apart.account.token(apart.account.agent(name)["agent"]["id"], name)["value"] for name in ("local", "absent")}
+    apart.account.put_secret("K", "sk-some-key-of-theirs")
+    answers = {name: requests.get(f"{apart.url}/api/{name}/x", headers={"Authorization": f"Bearer {token[name]}"}, timeout=30) for name in token}
+    assert answers["absent"].status_code == 502
+    assert answers["local"].status_code == 418, answers["local"].text  # it came to the stand-in, which wants another key
+    assert apart.pid("proxy") == pid
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="reads other processes' memory")

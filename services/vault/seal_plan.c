@@ -19,29 +19,53 @@ enum status seal_plan_id(struct view master, uint8_t *ret_id)
 
 /* ---- the file ---- */
 
-static bool parse_plan(const char *text, struct seal_plan *ret)
+static void plan_text(const struct seal_plan *plan, struct buffer *text)
+{
+    char id[2 * MASTER_ID_BYTES + 1], salt[2 * CRYPTO_SALT_BYTES + 1];
+    char sealed[2 * WRAPPED_KEY_BYTES + 1];
+    hex_encode(view_of(plan->id, sizeof plan->id), id);
+    if (plan->threshold) {
+        buffer_printf(text, "seks-unseal-1 shares %u %u %s\n", plan->threshold, plan->count, id);
+        return;
+    }
+    hex_encode(view_of(plan->salt, sizeof plan->salt), salt);
+    hex_encode(view_of(plan->sealed, sizeof plan->sealed), sealed);
+    buffer_printf(text, "seks-unseal-1 passphrase %s %s %s\n", id, salt, sealed);
+}
+
+static bool scan_shares(const char *text, struct seal_plan *plan)
+{
+    char id[2 * MASTER_ID_BYTES + 2];
+    return sscanf(text, "seks-unseal-1 shares %3u %3u %17s", &plan->threshold, &plan->count, id) ==
+               3 &&
+           plan->threshold >= 2 && plan->threshold <= plan->count &&
+           plan->count <= SHAMIR_SHARES_MAX && hex_decode(view_text(id), plan->id, sizeof plan->id);
+}
+
+static bool scan_passphrase(const char *text, struct seal_plan *plan)
 {
     char id[2 * MASTER_ID_BYTES + 2], salt[2 * CRYPTO_SALT_BYTES + 2];
     char sealed[2 * WRAPPED_KEY_BYTES + 2];
-    int end = 0;
-    struct seal_plan plan = {0};
     _Static_assert(MASTER_ID_BYTES == 8 && CRYPTO_SALT_BYTES == 16 && WRAPPED_KEY_BYTES == 62,
                    "the widths below");
-    if (sscanf(text, "seks-unseal-1 shares %3u %3u %17s\n%n", &plan.threshold, &plan.count, id,
-               &end) != 3) {
-        plan.threshold = plan.count = 0;
-        if (sscanf(text, "seks-unseal-1 passphrase %17s %33s %125s\n%n", id, salt, sealed, &end) !=
-                3 ||
-            !hex_decode(view_text(salt), plan.salt, sizeof plan.salt) ||
-            !hex_decode(view_text(sealed), plan.sealed, sizeof plan.sealed)) {
-            return false;
-        }
-    } else if (plan.threshold < 2 || plan.threshold > plan.count ||
-               plan.count > SHAMIR_SHARES_MAX) {
+    *plan = (struct seal_plan){0};
+    return sscanf(text, "seks-unseal-1 passphrase %17s %33s %125s", id, salt, sealed) == 3 &&
+           hex_decode(view_text(id), plan->id, sizeof plan->id) &&
+           hex_decode(view_text(salt), plan->salt, sizeof plan->salt) &&
+           hex_decode(view_text(sealed), plan->sealed, sizeof plan->sealed);
+}
+
+/* Exact: what it reads prints as the same text. */
+static bool parse_plan(const char *text, struct seal_plan *ret)
+{
+    CLEANUP(buffer_free) struct buffer again = BUFFER_EMPTY;
+    struct seal_plan plan = {0};
+    if (!scan_shares(text, &plan) && !scan_passphrase(text, &plan)) {
         return false;
     }
+    plan_text(&plan, &again);
     *ret = plan;
-    return text[end] == 0 && hex_decode(view_text(id), ret->id, sizeof ret->id);
+    return !again.failed && view_is(buffer_view(&again), text);
 }
 
 enum status seal_plan_read(const char *dir, struct seal_plan *ret)
@@ -63,20 +87,6 @@ enum status seal_plan_read(const char *dir, struct seal_plan *ret)
         return STATUS_INVALID;
     }
     return STATUS_OK;
-}
-
-static void plan_text(const struct seal_plan *plan, struct buffer *text)
-{
-    char id[2 * MASTER_ID_BYTES + 1], salt[2 * CRYPTO_SALT_BYTES + 1];
-    char sealed[2 * WRAPPED_KEY_BYTES + 1];
-    hex_encode(view_of(plan->id, sizeof plan->id), id);
-    if (plan->threshold) {
-        buffer_printf(text, "seks-unseal-1 shares %u %u %s\n", plan->threshold, plan->count, id);
-        return;
-    }
-    hex_encode(view_of(plan->salt, sizeof plan->salt), salt);
-    hex_encode(view_of(plan->sealed, sizeof plan->sealed), sealed);
-    buffer_printf(text, "seks-unseal-1 passphrase %s %s %s\n", id, salt, sealed);
 }
 
 static bool replace_file(int dir_fd, struct view text)
@@ -190,21 +200,25 @@ void share_text(const struct share *share, char *ret_text)
                    token_crc32(view_text(ret_text)));
 }
 
+/* Exact: what it reads prints as the same text, checksum included. */
 enum status share_read(struct view text, struct share *ret)
 {
-    char line[SHARE_TEXT_MAX], id[2 * MASTER_ID_BYTES + 2], digits[2 * MASTER_KEY_BYTES + 2];
-    unsigned check = 0;
-    int end = 0;
+    char line[SHARE_TEXT_MAX], again[SHARE_TEXT_MAX];
+    char id[2 * MASTER_ID_BYTES + 2], digits[2 * MASTER_KEY_BYTES + 2];
     _Static_assert(MASTER_KEY_BYTES == 32, "the width below");
-    bool good =
-        view_copy(text, line, sizeof line) &&
-        sscanf(line, "seks-share-1-%3u-%3u-%17[0-9a-f]-%65[0-9a-f]-%8x%n", &ret->threshold,
-               &ret->x, id, digits, &check, &end) == 5 &&
-        line[end] == 0 && hex_decode(view_text(id), ret->id, sizeof ret->id) &&
-        hex_decode(view_text(digits), ret->bytes, sizeof ret->bytes) && ret->x >= 1 &&
-        ret->x <= SHAMIR_SHARES_MAX && ret->threshold >= 2;
-    good = good && end > 9 && token_crc32(view_of(line, (size_t)end - 9)) == check;
+    bool good = view_copy(text, line, sizeof line) &&
+                sscanf(line, "seks-share-1-%3u-%3u-%17[0-9a-f]-%65[0-9a-f]-", &ret->threshold,
+                       &ret->x, id, digits) == 4 &&
+                hex_decode(view_text(id), ret->id, sizeof ret->id) &&
+                hex_decode(view_text(digits), ret->bytes, sizeof ret->bytes) && ret->x >= 1 &&
+                ret->x <= SHAMIR_SHARES_MAX && ret->threshold >= 2 &&
+                ret->threshold <= SHAMIR_SHARES_MAX;
+    if (good) {
+        share_text(ret, again);
+        good = secret_equal(view_text(line), view_text(again));
+    }
     explicit_bzero(line, sizeof line);
+    explicit_bzero(again, sizeof again);
     explicit_bzero(digits, sizeof digits);
     return good ? STATUS_OK : STATUS_INVALID;
 }

@@ -152,14 +152,20 @@ static void step(void *arg)
                  (unsigned long long)pass->sealed, (unsigned long long)pass->tenants);
     }
     vault->counters.resealed += pass->sealed;
+    if (vault->reseal_again) {
+        reseal_kick(vault);
+    }
 }
 
 void reseal_kick(struct vault *vault)
 {
-    if (!vault->resealing && vault->door == DOOR_OPEN) {
-        vault->reseal = (struct reseal){.in_tenant = false};
-        schedule(vault);
+    if (vault->resealing || vault->door != DOOR_OPEN) {
+        vault->reseal_again = vault->resealing; /* the pass may be past what has changed */
+        return;
     }
+    vault->reseal_again = false;
+    vault->reseal = (struct reseal){.in_tenant = false};
+    schedule(vault);
 }
 
 static void look(void *arg)

@@ -99,7 +99,7 @@ struct vault {
     struct epoch *epoch;
     struct unseal *unseal;              /* NULL unless sealed */
     struct reseal reseal;
-    bool resealing;
+    bool resealing, reseal_again;
     struct loop *loop;
     struct store *store;
     struct keys *keys;
@@ -418,7 +418,7 @@ MUST_USE enum status backup_start(const struct control_call *call);
 MUST_USE enum status reseal_step(struct reseal *pass, struct store *store, struct keys *keys);
 /* Looks every hour for keys that have had their time. */
 MUST_USE enum status reseal_open(struct vault *vault);
-/* Begins a pass unless one runs or the door is not open. */
+/* Begins a pass, after the one that runs, unless the door is not open. */
 void reseal_kick(struct vault *vault);
 /* A new data key for TENANT, or for all ("") and the pass that moves their secrets to it. */
 MUST_USE enum status reseal_begin(struct vault *vault, const char *tenant, uint64_t *ret_tenants);

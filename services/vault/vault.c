@@ -282,6 +282,7 @@ void vault_metrics(const struct vault *vault, struct buffer *text)
         {"seks_vault_strange_records_total", "counter", counters->strange},
         {"seks_vault_refused_frames_total", "counter", channel_refused()},
         {"seks_vault_resealed_total", "counter", counters->resealed},
+        {"seks_vault_serving", "gauge", vault->door == DOOR_OPEN},
         {"seks_vault_pending", "gauge", vault->pending_count},
         {"seks_vault_audit_waiting", "gauge", vault->audit ? audit_waiting(vault->audit) : 0},
         {"seks_vault_denials_counted_total", "counter",

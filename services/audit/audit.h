@@ -277,6 +277,7 @@ const struct head *ledger_head(const struct ledger *ledger); /* of what is on di
 uint64_t ledger_size(const struct ledger *ledger);       /* bytes of all files */
 size_t ledger_files(const struct ledger *ledger);
 bool ledger_failing(const struct ledger *ledger); /* the last commit failed */
+uint64_t ledger_taken_back(const struct ledger *ledger); /* batches, since the start */
 
 /* All files of a log as far as they are on disk: those that are done, and the open one with its
  * size and first number (0: it has none). */

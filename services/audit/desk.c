@@ -32,6 +32,8 @@ struct pending {
     struct channel_peer *peer; /* NULL once it is gone */
     uint64_t call;
     uint64_t seq;
+    bool on_disk;        /* already, when it came again */
+    uint64_t taken_back; /* ledger_taken_back() when it was staged */
 };
 
 /* A question that waits for its page. */
@@ -84,27 +86,28 @@ static void acknowledge(struct desk *desk, struct channel_peer *peer, uint64_t c
     reply(desk, peer, &audit_ack_schema, &ack);
 }
 
-/* Commits what is staged and acknowledges all that waits for it. */
+/* Commits what is staged and acknowledges all that waits for it.  The daemon's own records may have
+ * had it committed earlier in this turn, or taken back, and the numbers given out again. */
 static void settle(void *arg)
 {
     struct desk *desk = arg;
     if (desk->pending_count == 0) {
         return;
     }
-    enum status status = STATUS_OK;
     if (ledger_staged(desk->ledger) > 0) {
         uint64_t began_us = clock_mono_us();
-        status = ledger_commit(desk->ledger);
+        enum status status = ledger_commit(desk->ledger);
         histogram_add(&desk->commit_took, clock_mono_us() - began_us);
         desk->commits++;
         desk->failures += status != STATUS_OK;
     }
-    uint64_t on_disk = ledger_head(desk->ledger)->seq;
+    uint64_t taken_back = ledger_taken_back(desk->ledger);
     for (size_t i = 0; i < desk->pending_count; i++) {
         const struct pending *pending = &desk->pending[i];
         if (pending->peer) {
+            bool good = pending->on_disk || pending->taken_back == taken_back;
             acknowledge(desk, pending->peer, pending->call,
-                        pending->seq <= on_disk ? STATUS_OK : status, pending->seq);
+                        good ? STATUS_OK : STATUS_STORAGE_FULL, pending->seq);
         }
     }
     desk->pending_count = 0;
@@ -122,7 +125,8 @@ static bool wait_for_commit(struct desk *desk, struct channel_peer *peer, uint64
         desk->pending = grown;
         desk->pending_capacity = capacity;
     }
-    desk->pending[desk->pending_count++] = (struct pending){peer, call, seq};
+    desk->pending[desk->pending_count++] = (struct pending){
+        peer, call, seq, seq <= ledger_head(desk->ledger)->seq, ledger_taken_back(desk->ledger)};
     return true;
 }
 

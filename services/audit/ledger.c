@@ -234,6 +234,7 @@ static void take_back(struct ledger *ledger)
     running_take_back(ledger->running, ledger->committed.seq);
     ledger->staged = ledger->committed;
     ledger->failing = true;
+    ledger->taken_back++;
     if (log_due(&ledger->limit, &count)) {
         log_error("storage", "cannot write the log, so calls are refused: %s (%llu times)",
                   strerror(error), (unsigned long long)count);
@@ -318,4 +319,9 @@ size_t ledger_files(const struct ledger *ledger)
 bool ledger_failing(const struct ledger *ledger)
 {
     return ledger->failing;
+}
+
+uint64_t ledger_taken_back(const struct ledger *ledger)
+{
+    return ledger->taken_back;
 }

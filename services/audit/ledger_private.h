@@ -27,6 +27,7 @@ struct ledger {
     size_t batch_count;
     bool dirty; /* bytes of a failed batch may be behind `size` */
     bool failing;
+    uint64_t taken_back; /* batches */
     struct log_limit limit, rotate_limit;
 };
 

@@ -3,6 +3,8 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -324,7 +326,7 @@ struct client {
     struct audit_ack acks[8];
     size_t ack_count, wanted;
     uint64_t page_next, page_status;
-    bool paged, asks;
+    bool paged, asks, spoiled;
     unsigned heads;
 };
 
@@ -457,6 +459,61 @@ static void a_proxy_may_send_outcomes_only(void **state)
     assert_int_equal(ack_of(&client, 4)->seq, RECORDS + 2);
 }
 
+/* The disk is full when the daemon's own work commits, in the turn in which a record came and before
+ * its acknowledgement; then there is room again, and another record has that number. */
+static void spoil_once(void *arg)
+{
+    struct client *client = arg;
+    struct rlimit old, full;
+    if (client->spoiled || ledger_staged(ledger) == 0) {
+        return;
+    }
+    client->spoiled = true;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    full = old;
+    full.rlim_cur = ledger_files_of(ledger).size;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &full), 0);
+    (void)ledger_give_up(ledger, UINT32_MAX);
+    assert_true(ledger_failing(ledger));
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    assert_int_equal(ledger_note(ledger, "audit.test", "", AUDIT_NONE), STATUS_OK);
+}
+
+static void send_one(void *arg, struct channel_peer *peer)
+{
+    struct audit_record record = {
+        .call = 1, .kind = AUDIT_INTENT, .request = VIEW("req_spoiled"), .tenant = VIEW("acc_a"),
+        .status = AUDIT_NONE};
+    (void)arg;
+    send_message(peer, &audit_record_schema, &record);
+}
+
+static void what_was_taken_back_is_never_acknowledged(void **state)
+{
+    static const struct channel_events events = {on_record, send_one, NULL};
+    struct client client = {.wanted = 1};
+    char vault[96], proxy[96];
+    struct desk *desk = NULL;
+    (void)state;
+    snprintf(vault, sizeof vault, "ipc://%s/vault", dir);
+    snprintf(proxy, sizeof proxy, "ipc://%s/proxy", dir);
+    client.loop = loop_new();
+    assert_int_equal(loop_turn_end(client.loop, spoil_once, &client), STATUS_OK);
+    assert_int_equal(desk_open(client.loop, ledger, vault, proxy, &desk), STATUS_OK);
+    assert_int_equal(channel_connect(client.loop, vault, "audit", &events, &client, &client.channel),
+                     STATUS_OK);
+    assert_true(loop_once(client.loop, 10000, give_up, NULL) >= 0);
+    loop_run(client.loop);
+    assert_true(client.spoiled);
+    assert_int_equal(ack_of(&client, 1)->status, STATUS_NUMBER_STORAGE_FULL);
+    channel_close(&client.channel);
+    desk_close(&desk);
+    loop_free(&client.loop);
+    (void)unlink(vault + strlen("ipc://"));
+    (void)unlink(proxy + strlen("ipc://"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -469,6 +526,7 @@ int main(void)
     const struct CMUnitTest varied[] = {
         cmocka_unit_test(indexes_decide_nothing),
         cmocka_unit_test(a_bad_status_is_refused),
+        cmocka_unit_test(what_was_taken_back_is_never_acknowledged),
     };
     return cmocka_run_group_tests(tests, open_log, close_log) +
            cmocka_run_group_tests(varied, open_log, close_log);

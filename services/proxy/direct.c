@@ -26,6 +26,7 @@ struct direct {
     struct buffer in;  /* of the answer, what could not be handed over or read yet */
     size_t piece;      /* of `in`: bytes at its beginning that are body already */
     uint64_t body_size;
+    bool undecoded;    /* `decode` may have more to hand over, without new input */
     bool connected, head_made, sent_all, received, repeated;
 };
 
@@ -247,6 +248,7 @@ static enum taken take_piece(struct direct *direct, struct view *piece)
     }
     while (piece->size > 0 || size == DECODED_BYTES) {
         enum taken taken = transfer_take(direct->transfer, view_of(decoded, 0));
+        direct->undecoded = taken == TAKEN_NOT;
         if (taken != TAKEN) {
             return taken;
         }
@@ -325,7 +327,9 @@ static bool read_bytes(struct direct *direct, struct view bytes, size_t piece_si
 {
     struct view piece = view_of(bytes.data, piece_size);
     struct view rest = view_of(bytes.data + piece_size, bytes.size - piece_size);
-    enum http1_event event = piece_size ? HTTP1_BODY : http1_next(&direct->http1, &rest, &piece);
+    enum http1_event event = piece_size || direct->undecoded
+                                 ? HTTP1_BODY
+                                 : http1_next(&direct->http1, &rest, &piece);
     for (;; event = http1_next(&direct->http1, &rest, &piece)) {
         enum status status = STATUS_OK;
         enum taken taken = TAKEN;
@@ -462,7 +466,7 @@ static void more_credit(struct transfer *transfer)
 {
     struct direct *direct = transfer->state;
     bool paused = false;
-    if (direct->in.size > 0 && !read_more(direct, 0, false, &paused)) {
+    if ((direct->in.size > 0 || direct->undecoded) && !read_more(direct, 0, false, &paused)) {
         return;
     }
     if (!paused && direct->connection) {

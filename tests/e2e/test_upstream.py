@@ -132,6 +132,8 @@ def test_what_nobody_asked_for_ends_the_connection(script, call):
     (b"HTTP/1.1 103 Early\r\nLink: </x>\r\n\r\n" + ok(), b"ok"),
     (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1;x\r\nc\r\n0\r\nT: t\r\n\r\n", b"abc"),
     (ok(gzip.compress(b"text" * 50000), b"Content-Encoding: gzip"), b"text" * 50000),
+    (ok(gzip.compress(b"w" * 16384), b"Content-Encoding: gzip"), b"w" * 16384),  # a window, exactly
+    (ok(gzip.compress(b"w" * 65536), b"Content-Encoding: gzip"), b"w" * 65536),
     (ok(zlib.compress(b"text"), b"Content-Encoding: deflate"), b"text"),
     (ok(zlib.compress(b"text")[2:-4], b"Content-Encoding: deflate"), b"text"),
     (ok(gzip.compress(f"the key is {KEY}".encode()), b"Content-Encoding: gzip"), b"the key is " + b"*" * len(KEY)),

@@ -162,7 +162,8 @@ static enum MHD_Result begin_passthrough(struct visit *visit)
         return answer_error(visit, 400, VIEW("the request carries two different tokens"), aws4);
     }
     if (status == STATUS_DENIED) {
-        return answer_error(visit, 403, VIEW("a presigned query is taken only with a token of this broker as its credential"), aws4);
+        return answer_error(visit, 403, VIEW("the credential of a presigned query must be a token of "
+                                             "this broker"), aws4);
     }
     if (status != STATUS_OK) {
         return answer_status(visit, status, VIEW(""), aws4);
@@ -215,8 +216,8 @@ static enum MHD_Result answer_health(struct visit *visit, const char *unready)
 /* Whether a browser could do this with nothing but the user's session. */
 static bool is_for_browsers(const struct visit *visit, struct view path)
 {
-    return page_find(path) || ((view_starts(path, "/v1/account") || view_starts(path, "/v1/session")) &&
-                               visit_header(visit, "Authorization").size == 0);
+    bool session = view_starts(path, "/v1/account") || view_starts(path, "/v1/session");
+    return page_find(path) || (session && visit_header(visit, "Authorization").size == 0);
 }
 
 /* MHD_YES and an answer queued, or the request may be what it says it is. */
@@ -226,10 +227,12 @@ static enum MHD_Result check_browser(struct visit *visit, struct view path, bool
         return MHD_YES;
     }
     if (!host_is_ours(visit)) {
-        return refuse(visit, 421, "the page is not served under this name: see --public-url and --allow-host");
+        return refuse(visit, 421, "the page is not served under this name: see --public-url and "
+                                  "--allow-host");
     }
     if (!reads && !origin_may_change(visit)) {
-        return refuse(visit, 403, "this request comes from another site's page, or --public-url is not where this one is");
+        return refuse(visit, 403, "this request comes from another site's page, or --public-url "
+                                  "is not where this one is");
     }
     return MHD_YES;
 }

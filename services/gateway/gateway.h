@@ -2,6 +2,7 @@
  *
  * reads.c      every byte before libmicrohttpd has it: vet.c and vet_body.c judge, refusals
  * http.c       libmicrohttpd in the loop: connections, hang-ups, the first look at a request
+ * listener.c   the socket it listens on
  * pace.c       connections that are too slow, or too many
  * client.h     who sent a request, behind proxies too
  * target.c     the raw request target: what is refused, what provider and path it names
@@ -81,6 +82,11 @@ void gateway_metrics(struct buffer *text);
 void metrics_visit(const struct visit *visit); /* it is over */
 void metrics_vault(uint64_t asked_us);         /* the vault's answer came; times as of clock_mono_us() */
 void metrics_upstream(uint64_t called_us);     /* the head of the provider's answer came */
+
+/* ---- listener.c ---- */
+
+/* Listens on config.listen; logs its own failure.  The caller owns RET_FD. */
+MUST_USE enum status listener_open(int *ret_fd);
 
 /* ---- target.c ---- */
 

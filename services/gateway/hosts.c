@@ -1,8 +1,8 @@
 /* hosts.c - which names this broker answers to, and which pages may change something.
  *
- * A page whose name its owner re-points at this address (DNS rebinding) is of the same origin as the
- * broker to a browser, but still sends its own name in Host.  So the web page and what a session can
- * do answer to names that no stranger can own, and to those that the operator gives. */
+ * A page whose name its owner re-points at this address (DNS rebinding) is of the same origin as
+ * the broker to a browser, but still sends its own name in Host.  So the web page and what a session
+ * can do answer to names that no stranger can own, and to those that the operator gives. */
 #include "services/gateway/gateway.h"
 
 #include <arpa/inet.h>
@@ -59,7 +59,8 @@ static struct view host_of(const char *url)
     const char *authority = url ? strstr(url, "://") : NULL;
     authority = authority ? authority + 3 : url ? url : "";
     struct view host = {NULL, 0};
-    return split(view_of(authority, strcspn(authority, "/?#")), &host) ? host : (struct view){NULL, 0};
+    bool good = split(view_of(authority, strcspn(authority, "/?#")), &host);
+    return good ? host : (struct view){NULL, 0};
 }
 
 static bool same_name(struct view a, struct view b)
@@ -100,7 +101,8 @@ static bool is_ours(struct view host)
     if (host.size > 1 && host.data[host.size - 1] == '.') {
         host.size--; /* "localhost." is the same name */
     }
-    bool ours = is_address(host) || is_reserved(host) || same_name(host, host_of(config.public_url)) ||
+    bool ours = is_address(host) || is_reserved(host) ||
+                same_name(host, host_of(config.public_url)) ||
                 same_name(host, host_of(config.listen));
     for (size_t i = 0; i < config.allow_hosts->count; i++) {
         ours = ours || same_name(host, view_text(config.allow_hosts->values[i]));

@@ -5,15 +5,12 @@
  * watched for a hang-up in an epoll set of our own. */
 #include "services/gateway/gateway.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "common/admin.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "services/gateway/client.h"
@@ -30,7 +27,6 @@ enum {
     CROWDED = CONNECTIONS_MAX / 16 * 15, /* from here on who sends nothing has to go sooner */
     CROWDED_MS = 2000,
     PACE_TICKS = 4,          /* rates are looked at once a second */
-    UNSENT_BYTES_MAX = 65536, /* in the kernel for one connection, besides what is on its way */
     EVENTS_MAX = 64,
 };
 
@@ -50,8 +46,7 @@ static struct {
     int mhd_fd, hangup_fd, listen_fd, tick;
     bool resumed, draining;
     struct connection *connections;
-    size_t visits, connection_count;
-    unsigned ticks;
+    size_t visits, connection_count, ticks;
 } http = {.mhd_fd = -1, .hangup_fd = -1, .listen_fd = -1, .tick = -1};
 
 /* ---- driving ---- */
@@ -239,13 +234,14 @@ static void judge_pace(struct connection *connection, uint64_t now)
     const struct visit *visit = connection->visit;
     struct reads *reads = &connection->reads;
     uint64_t acked = 0;
-    bool uploads = visit->begun && !visit->suspended && !visit->answered && vet_in_body(&reads->vet);
+    bool uploads = visit->begun && !visit->suspended && !visit->answered &&
+                   vet_in_body(&reads->vet);
     if (pace_too_slow(&connection->up, uploads, reads->vet.body_bytes, now)) {
         reads_fail(reads, 408, "the request's body came too slowly");
     }
     bool downloads = visit->answered && pace_unsent(connection->fd, &acked);
     if (pace_too_slow(&connection->down, downloads, acked, now)) {
-        const struct linger at_once = {1, 0}; /* what it has not taken is dropped, not kept for it */
+        const struct linger at_once = {1, 0}; /* what it has not taken is dropped, not kept */
         log_debug("slow", "a client takes its answer too slowly");
         (void)setsockopt(connection->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
         shutdown(connection->fd, SHUT_RDWR);
@@ -416,46 +412,6 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *mhd, const c
 
 /* ---- opening and closing ---- */
 
-/* Accepted connections have these from the listener. */
-static void set_options(int fd)
-{
-    static const struct {
-        int level, name, value;
-    } options[] = {
-        {IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_BYTES_MAX},
-        {SOL_SOCKET, SO_KEEPALIVE, 1}, /* a client that vanished while it waits is noticed */
-        {IPPROTO_TCP, TCP_KEEPIDLE, 60},
-        {IPPROTO_TCP, TCP_KEEPINTVL, 15},
-        {IPPROTO_TCP, TCP_KEEPCNT, 4},
-    };
-    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
-        (void)setsockopt(fd, options[i].level, options[i].name, &options[i].value,
-                         sizeof options[i].value); /* it serves without them too */
-    }
-}
-
-static enum status open_listener(void)
-{
-    struct sockaddr_storage address;
-    int on = 1;
-    if (address_parse(config.listen, &address) != STATUS_OK) {
-        log_error("listen", "%s is not an address to listen on", config.listen);
-        return STATUS_INVALID;
-    }
-    socklen_t size = address.ss_family == AF_INET6 ? sizeof(struct sockaddr_in6)
-                                                   : sizeof(struct sockaddr_in);
-    http.listen_fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (http.listen_fd < 0 ||
-        setsockopt(http.listen_fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
-        bind(http.listen_fd, (struct sockaddr *)&address, size) != 0 ||
-        listen(http.listen_fd, SOMAXCONN) != 0) {
-        log_error("listen", "cannot listen on %s", config.listen);
-        return STATUS_UNAVAILABLE;
-    }
-    set_options(http.listen_fd);
-    return STATUS_OK;
-}
-
 static enum status start_daemon(void)
 {
     char *cert = NULL, *key = NULL;
@@ -470,8 +426,8 @@ static enum status start_daemon(void)
         {MHD_OPTION_END, 0, NULL},
     };
     http.daemon = MHD_start_daemon(
-        flags | (cert ? MHD_USE_TLS : 0), 0, on_address, NULL, on_request, NULL, MHD_OPTION_LISTEN_SOCKET,
-        http.listen_fd, MHD_OPTION_URI_LOG_CALLBACK, on_target, NULL, MHD_OPTION_NOTIFY_COMPLETED,
+        flags | (cert ? MHD_USE_TLS : 0), 0, on_address, NULL, on_request, NULL,
+        MHD_OPTION_LISTEN_SOCKET, http.listen_fd, MHD_OPTION_URI_LOG_CALLBACK, on_target, NULL, MHD_OPTION_NOTIFY_COMPLETED,
         on_completed, NULL, MHD_OPTION_NOTIFY_CONNECTION, on_connection, NULL,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)CONNECTIONS_MAX, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY, tls,
@@ -492,7 +448,7 @@ enum status http_open(struct loop *loop)
 {
     http.loop = loop;
     http.hangup_fd = epoll_create1(EPOLL_CLOEXEC);
-    enum status status = open_listener();
+    enum status status = listener_open(&http.listen_fd);
     if (status == STATUS_OK) {
         status = reads_open(loop);
     }

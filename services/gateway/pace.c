@@ -1,7 +1,7 @@
 /* pace.c - what a single client may cost: time while a body moves, and connections.
  *
- * A rate counts only while the client is what is waited for, so an event stream that says little, or
- * an upload that a slow provider holds up, is never too slow. */
+ * A rate counts only while the client is what is waited for, so an event stream that says little,
+ * or an upload that a slow provider holds up, is never too slow. */
 #include "services/gateway/pace.h"
 
 #include <linux/sockios.h>
@@ -51,7 +51,8 @@ bool pace_unsent(int fd, uint64_t *ret_acked)
         return false;
     }
     memset(&info, 0, sizeof info);
-    *ret_acked = getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 ? info.tcpi_bytes_acked : 0;
+    bool known = getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0;
+    *ret_acked = known ? info.tcpi_bytes_acked : 0;
     return true;
 }
 
@@ -83,7 +84,7 @@ static bool key_of(const struct sockaddr *address, uint8_t *ret_key)
 
 static struct address **find(const uint8_t *key)
 {
-    uint32_t hash = 2166136261u; /* FNV-1a: a chain is no longer than the connections there may be */
+    uint32_t hash = 2166136261u; /* FNV-1a: no chain is longer than there are connections */
     for (size_t i = 0; i < KEY_BYTES; i++) {
         hash = (hash ^ key[i]) * 16777619u;
     }

@@ -1,8 +1,8 @@
 /* reads.c - recv() and gnutls_record_recv() of this program, and what a refusal does.
  *
  * A connection that is refused gets its error here, since libmicrohttpd knows of no request yet.
- * Its socket is kept for a moment longer than libmicrohttpd's own descriptor: to close it with bytes
- * unread would have the client see a reset instead of the error (RFC 9112 section 9.6). */
+ * Its socket is kept for a moment longer than libmicrohttpd's own descriptor: to close it with
+ * bytes unread would have the client see a reset instead of the error (RFC 9112 section 9.6). */
 #include "services/gateway/reads.h"
 
 #include <dlfcn.h>
@@ -59,7 +59,8 @@ static void ending_close(size_t i)
 static bool discard(struct ending *ending)
 {
     ssize_t got;
-    while ((got = recvfrom(ending->fd, NULL, DISCARD_BYTES, MSG_TRUNC | MSG_DONTWAIT, NULL, NULL)) > 0) {
+    const int flags = MSG_TRUNC | MSG_DONTWAIT;
+    while ((got = recvfrom(ending->fd, NULL, DISCARD_BYTES, flags, NULL, NULL)) > 0) {
         ending->bytes += (size_t)got;
         if (ending->bytes > ENDING_BYTES_MAX) {
             return false;
@@ -114,7 +115,8 @@ static void end_in_order(int fd)
 static void send_error(const struct reads *reads, struct view text, void *session)
 {
     if (!reads->tls) {
-        (void)send(reads->fd, text.data, text.size, MSG_DONTWAIT | MSG_NOSIGNAL); /* or it does not */
+        /* Whether all of it goes does not matter: the connection ends. */
+        (void)send(reads->fd, text.data, text.size, MSG_DONTWAIT | MSG_NOSIGNAL);
         return;
     }
     ssize_t (*tls_send)(void *, const void *, size_t) =
@@ -268,7 +270,7 @@ static bool make_table(void)
     if (!table) {
         table_size = TABLE_MAX;
         if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-            files.rlim_cur = files.rlim_max; /* the usual soft limit is a tenth of our connections */
+            files.rlim_cur = files.rlim_max; /* the usual soft limit is a tenth of what we take */
             (void)setrlimit(RLIMIT_NOFILE, &files);
             table_size = files.rlim_max < TABLE_MAX ? (size_t)files.rlim_max : TABLE_MAX;
         }

@@ -50,6 +50,14 @@ def inside(namespace, function, *arguments):
         return pool.submit(function, *arguments).result()
 
 
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, *_):
+        pass  # clients of a proxy hang up
+
+
 class Provider(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = 0
@@ -102,8 +110,7 @@ class Cluster:
             {"name": "openai", "origin": f"http://{self.nodes['provider']}:9000", "allow_insecure": True}]}))
 
     def make_provider(self):
-        server = http.server.ThreadingHTTPServer((self.nodes["provider"], 9000), Provider)
-        server.daemon_threads = True
+        server = Server((self.nodes["provider"], 9000), Provider)
         server.requests, server.lock, server.gate = 0, threading.Lock(), threading.Event()
         return server
 

@@ -97,6 +97,7 @@ def test_a_new_proxy_is_found_and_one_that_left_is_not_missed(cluster, client):
     cluster.resolve(proxies=["proxy1", "proxy2", "proxy3"])
     cluster.start("proxy3")
     until(lambda: cluster.ready("proxy3"), "proxy3 is not ready")
+    until(lambda: noticed(cluster, "proxy3", "came"), "the gateways did not notice")
 
     def used():
         join = slow_calls(cluster, client, 6)
@@ -108,14 +109,14 @@ def test_a_new_proxy_is_found_and_one_that_left_is_not_missed(cluster, client):
     join = slow_calls(cluster, client, 6)
     until(lambda: in_flight(cluster, "proxy3")[0] > 0, "proxy3 is not used")
     cluster.resolve(proxies=["proxy1", "proxy2"])
-    until(lambda: noticed(cluster, "proxy3"), "the gateways did not notice")
+    until(lambda: noticed(cluster, "proxy3", "is no longer listed"), "the gateways did not notice")
     join()  # what ran on the one that is no longer listed came whole
     assert used() == 0
     assert cluster.stop("proxy3") == 0
 
 
-def noticed(cluster, proxy):
-    line = f"{cluster.nodes[proxy]}:7102 is no longer listed"
+def noticed(cluster, proxy, what):
+    line = f"{cluster.nodes[proxy]}:7102 {what}"
     return all(line in (cluster.directory / f"gateway{i}.log").read_text() for i in (1, 2))
 
 

@@ -71,14 +71,23 @@ static void unpick(struct exchange *exchange)
     }
 }
 
+/* Whether the process that the grant is bound to still runs there: no other one could open it. */
+static bool is_for(const struct exchange *exchange)
+{
+    return channel_peer_up(exchange->proxy) &&
+           view_equal(channel_peer_instance(exchange->proxy),
+                      view_of(exchange->asked_for, sizeof exchange->asked_for));
+}
+
 static void on_grant(void *arg, enum status status, const struct vault_grant *grant)
 {
     struct exchange *exchange = arg;
     exchange->question = 0;
     unpick(exchange);
     metrics_vault(exchange->asked_us);
-    if (status == STATUS_CONFLICT && exchange->tries < TRIES_MAX) {
-        id_new("req", exchange->visit->request); /* another request had this id */
+    bool again = status == STATUS_CONFLICT || (status == STATUS_OK && !is_for(exchange));
+    if (again && exchange->tries < TRIES_MAX) {
+        id_new("req", exchange->visit->request); /* this one was used, by another or for nothing */
         exchange_ask(exchange);
         return;
     }
@@ -134,6 +143,8 @@ void exchange_ask(struct exchange *exchange)
         return;
     }
     exchange->picked = true;
+    memcpy(exchange->asked_for, channel_peer_instance(exchange->proxy).data,
+           sizeof exchange->asked_for);
     exchange->tries++;
     exchange->asked_us = clock_mono_us();
     struct judged judged = {BUFFER_EMPTY, {0, {NULL, 0}}, false};

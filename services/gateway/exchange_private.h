@@ -16,6 +16,7 @@ struct exchange {
     uint64_t call;                 /* with the proxy, 0 for none */
     struct channel_peer *proxy;
     bool picked;                   /* `proxy` is promised, and has no call yet */
+    uint8_t asked_for[CHANNEL_INSTANCE_BYTES]; /* the process that the grant is for */
     char *provider, *method;
     struct buffer target;
     char token[TOKEN_SIZE_MAX + 1];

@@ -1,4 +1,5 @@
 """What breaks, and what the caller sees: a broker of its own, whose daemons are stopped and killed."""
+import concurrent.futures
 import hashlib
 import os
 import signal
@@ -78,6 +79,28 @@ def test_killed_daemon_comes_back(frail, daemon):
 def test_vault_restart_costs_a_wait(frail):
     os.kill(frail.pid("vault"), signal.SIGKILL)
     assert call(frail, "openai", "/v1/models").status_code == 200
+
+
+def test_proxy_that_was_replaced_while_the_vault_decided(frail):
+    """The grant is for the process that was chosen; the one that came after it needs its own."""
+    vault, proxy = frail.pid("vault"), frail.pid("proxy")
+    assert call(frail, "openai", "/v1/models").status_code == 200
+    begun = frail.log().count(" proxy start version")
+    os.kill(vault, signal.SIGSTOP)
+    try:
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            answer = pool.submit(call, frail, "openai", "/v1/models")
+            time.sleep(0.2)  # the vault has been asked
+            os.kill(proxy, signal.SIGKILL)
+            while frail.log().count(" proxy start version") == begun:
+                assert not answer.done()
+                time.sleep(0.02)
+            time.sleep(1)  # the gateway has heard from the new one, which sends no call yet
+            os.kill(vault, signal.SIGCONT)
+            answer = answer.result()
+    finally:
+        os.kill(vault, signal.SIGCONT)
+    assert answer.status_code == 200, answer.text
 
 
 def test_no_audit_no_call(frail, providers):

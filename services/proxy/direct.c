@@ -50,8 +50,9 @@ static bool is_named(const char *line, const char *name)
 static bool append_header(struct buffer *head, const char *line)
 {
     size_t size = strlen(line);
-    bool empty = size > 0 && line[size - 1] == ';' && !strchr(line, ':');
-    if (size > 0 && line[size - 1] == ':') {
+    const char *colon = strchr(line, ':');
+    bool empty = size > 0 && line[size - 1] == ';' && !colon;
+    if (colon && colon[1] == 0) {
         return false;
     }
     buffer_append(head, line, empty ? size - 1 : size);

@@ -21,6 +21,7 @@ struct rotation {
 
 static const char key_name[] = "master.key", previous_name[] = "master.key.previous";
 static const char next_name[] = "master.key.next", older_name[] = "master.key.previous.next";
+static const char plan_name[] = "master.unseal";
 
 static void rotation_end(struct rotation *rotation)
 {
@@ -114,6 +115,23 @@ static enum status place_files(struct rotation *rotation)
                                "vault again", path, strerror(errno), key_name, previous_name);
 }
 
+/* Shares or a passphrase that were made before give the old key: whoever still relied on them and removed
+ * master.key would have nothing.  What they open, older backups, is found by the time in the name. */
+static void retire_plan(const struct rotation *rotation)
+{
+    char name[64], now[CLOCK_TEXT_SIZE];
+    clock_text(clock_wall_ms(), now);
+    (void)snprintf(name, sizeof name, "%s.until-%s", plan_name, now);
+    int dir = rotation->dir_fd;
+    if (renameat2(dir, plan_name, dir, name, RENAME_NOREPLACE) == 0) {
+        printf("the shares or the passphrase of %s give the old key: it is %s now; make new ones before "
+               "%s is removed\n", plan_name, name, key_name);
+    } else if (errno != ENOENT) {
+        printf("%s/%s gives the old key: remove it, and make new shares or another passphrase before %s "
+               "is removed\n", rotation->options->keys, plan_name, key_name);
+    }
+}
+
 static enum status use_new(const struct rotation *rotation)
 {
     struct control_reply reply = {0};
@@ -127,6 +145,7 @@ static enum status use_new(const struct rotation *rotation)
     }
     printf("the data keys are under the new master key in %s/%s; the old one is %s, keep it apart "
            "with the backups that were made under it\n", options->keys, key_name, previous_name);
+    retire_plan(rotation);
     return STATUS_OK;
 }
 

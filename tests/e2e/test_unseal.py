@@ -67,7 +67,9 @@ def test_shares_unseal_one_by_one(stand):  # noqa: F811
 
 def test_shares_of_another_key_or_split_are_refused(stand):  # noqa: F811
     older = shares_of(stand)
-    vault_command(stand.broker, "rotate-master")
+    assert "before master.key is removed" in vault_command(stand.broker, "rotate-master")
+    keys = stand.directory / "data/keys"
+    assert not (keys / "master.unseal").exists() and list(keys.glob("master.unseal.until-*"))
     shares = shares_of(stand)
     again = shares_of(stand)  # of the same key, but other shares: only these fit together
     seal(stand)

@@ -175,17 +175,20 @@ static bool lost(struct direct *direct)
 
 /* ---- sending ---- */
 
-/* Sends DATA, of which the rest is kept.  A failure is left to the reading side: there may be an
+/* Sends what is staged; the rest is kept.  A failure is left to the reading side: there may be an
  * answer that says why. */
-static void send_out(struct direct *direct, struct view data)
+static void send_out(struct direct *direct)
 {
-    ssize_t sent = connection_send(direct->connection, data);
+    ssize_t sent = connection_send(direct->connection, buffer_view(&stage));
     if (sent == CONNECTION_FAILED) {
         direct->sent_all = true;
-        return;
+    } else if (sent == CONNECTION_AGAIN) { /* SSL_write(3): again from the same place, or it fails */
+        buffer_free(&direct->out);
+        direct->out = stage;
+        stage = BUFFER_EMPTY;
+    } else {
+        buffer_append(&direct->out, stage.data + sent, stage.size - (size_t)sent);
     }
-    size_t size = sent < 0 ? 0 : (size_t)sent;
-    buffer_append(&direct->out, data.data + size, data.size - size);
 }
 
 static bool flush_out(struct direct *direct)
@@ -221,9 +224,11 @@ static bool write_some(struct direct *direct)
             status = STATUS_INTERNAL;
         }
         if (status == STATUS_OK && stage.size > 0) {
-            send_out(direct, buffer_view(&stage));
+            send_out(direct);
         }
-        explicit_bzero(stage.data, stage.size);
+        if (stage.size > 0) {
+            explicit_bzero(stage.data, stage.size);
+        }
         if (status != STATUS_OK || direct->out.failed) {
             return fail(direct, status != STATUS_OK ? status : STATUS_INTERNAL,
                         status_text(STATUS_INTERNAL));

@@ -1,7 +1,11 @@
 """Upstream connections that the proxy frames itself: kept ones, dead ones, odd answers, early ones."""
 import gzip
+import hashlib
+import os
 import socket
+import ssl
 import threading
+import time
 import zlib
 
 import pytest
@@ -197,3 +201,42 @@ def test_large_both_ways(script, call):
 
     script.play(echo)
     assert call("POST", data=b"u" * size).content == b"w" * size
+
+
+def serve_slowly(connection, context):
+    """Says the hash of each body, and lets a large one wait until all buffers are full."""
+    with context.wrap_socket(connection, server_side=True) as tls:
+        while head := Script.read_head(tls):
+            left = int(head.lower().split("content-length: ")[1].split("\r\n")[0])
+            digest = hashlib.sha256()
+            time.sleep(1 if left > 1000 else 0)
+            while left:
+                piece = tls.recv(min(left, 65536))
+                digest.update(piece)
+                left -= len(piece)
+            tls.sendall(ok(digest.hexdigest().encode()))
+
+
+def accept_tls(listener, certificates):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates / "server.pem", certificates / "server.key")
+    while True:
+        connection, _ = listener.accept()
+        threading.Thread(target=serve_slowly, args=(connection, context), daemon=True).start()
+
+
+def test_large_upload_over_tls_that_has_to_wait(tmp_path, certificates):
+    listener = socket.create_server(("127.0.0.1", 0))
+    threading.Thread(target=accept_tls, args=(listener, certificates), daemon=True).start()
+    broker = Broker(tmp_path, [{"name": "openai", "origin": f"https://localhost:{listener.getsockname()[1]}",
+                                "allow_insecure": True, "ca_file": str(certificates / "ca.pem")}])
+    try:
+        account = Account(broker, "tls@example.com")
+        account.put_secret("OPENAI_API_KEY", KEY)
+        token = account.token(account.agent("a")["agent"]["id"], "openai")["value"]
+        for data in (b"the first call tells what is spoken", os.urandom(20 << 20), b"and again"):
+            answer = requests.post(f"{broker.url}/api/openai/v1/x", data=data, timeout=60,
+                                   headers={"Authorization": f"Bearer {token}"})
+            assert answer.text == hashlib.sha256(data).hexdigest()
+    finally:
+        broker.stop()

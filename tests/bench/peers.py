@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 CACHE = pathlib.Path(__file__).resolve().parent / ".peers"
 KEY = "sk-benchmark-0123456789abcdef0123456789abcdef"
 NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
-GATEWAYS = {"portkey": "@portkey-ai/gateway@1.15.2", "litellm": "litellm[proxy]==1.110.2", "mitmproxy": "mitmproxy==11.0.2"}
+GATEWAYS = {"portkey": "@portkey-ai/gateway@1.15.2", "litellm": "litellm[proxy]==1.99.4", "mitmproxy": "mitmproxy==11.0.2"}
 
 
 def free_port():
@@ -191,7 +191,7 @@ class Broker:
         data.mkdir(mode=0o700)
         subprocess.run([build / "cli" / "seks", "keygen", data / "keys"], check=True, capture_output=True)
         vault, proxy, audit_vault, audit_proxy = (f"tcp://127.0.0.1:{free_port()}" for _ in range(4))
-        common = ["--keys", data / "keys", "--die-with-parent"]
+        common = ["--keys", data / "keys", "--die-with-parent", *(["--user", "root"] if os.geteuid() == 0 else [])]
         lines = []
         for name, arguments in {
                 "audit": ["--data", data / "audit", "--listen-vault", audit_vault, "--listen-proxy", audit_proxy],
@@ -264,7 +264,7 @@ general_settings: {{master_key: sk-master}}
     process = subprocess.Popen([venv("litellm", GATEWAYS["litellm"]) / "litellm", "--config", conf, "--port", str(port), "--host", "127.0.0.1"],
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for(port, process, 120)
-    return Peer("litellm", process, f"http://127.0.0.1:{port}", "/v1/chat/completions", "sk-master", (), "LiteLLM's proxy 1.110.2 (PyPI)")
+    return Peer("litellm", process, f"http://127.0.0.1:{port}", "/v1/chat/completions", "sk-master", (), "LiteLLM's proxy 1.99.4 (PyPI)")
 
 
 def mitmproxy(world):

@@ -15,7 +15,7 @@ enum { SWEEP_MS = 100 };
 
 struct question {
     uint64_t id;
-    struct question *next;
+    struct question *next, **at; /* `at`: what points here */
     struct buffer record;
     grant_fn *on_grant; /* an authorize, or */
     answer_fn *on_answer;
@@ -46,11 +46,9 @@ static void complain(const char *what)
 
 static void question_free(struct question *question)
 {
-    for (struct question **at = &links.first; *at; at = &(*at)->next) {
-        if (*at == question) {
-            *at = question->next;
-            break;
-        }
+    *question->at = question->next;
+    if (question->next) {
+        question->next->at = question->at;
     }
     slots_remove(&questions, question->id);
     buffer_wipe(&question->record);
@@ -89,8 +87,12 @@ static struct question *question_new(void *arg)
     }
     *question = (struct question){.id = id,
                                   .next = links.first,
+                                  .at = &links.first,
                                   .arg = arg,
                                   .deadline_ms = clock_mono_ms() + VAULT_WAIT_MS};
+    if (question->next) {
+        question->next->at = &question->next;
+    }
     links.first = question;
     return question;
 }

@@ -37,7 +37,7 @@ struct proxy_user {
     struct exchange *exchange;
     struct proxy *proxy;
     uint64_t id;
-    struct proxy_user *next;
+    struct proxy_user *next, **at; /* `at`: what points here */
 };
 
 struct waiter {
@@ -175,7 +175,10 @@ uint64_t proxy_call_begin(struct channel_peer *peer, struct exchange *exchange)
         free(user);
         return 0;
     }
-    *user = (struct proxy_user){exchange, proxy, id, proxies.users};
+    *user = (struct proxy_user){exchange, proxy, id, proxies.users, &proxies.users};
+    if (user->next) {
+        user->next->at = &user->next;
+    }
     proxies.users = user;
     proxy->calls++;
     return id;
@@ -187,11 +190,9 @@ void proxy_call_end(uint64_t id)
     if (!user) {
         return;
     }
-    for (struct proxy_user **at = &proxies.users; *at; at = &(*at)->next) {
-        if (*at == user) {
-            *at = user->next;
-            break;
-        }
+    *user->at = user->next;
+    if (user->next) {
+        user->next->at = user->at;
     }
     user->proxy->calls--;
     slots_remove(&proxy_calls, id);

@@ -148,7 +148,11 @@ enum status transfer_start(struct call *call, const struct proxy_call *message,
     call->transfer = transfer;
     *transfer = (struct transfer){.call = call,
                                   .active_ms = clock_mono_ms(),
-                                  .next = transfers.first};
+                                  .next = transfers.first,
+                                  .at = &transfers.first};
+    if (transfer->next) {
+        transfer->next->at = &transfer->next;
+    }
     transfers.first = transfer;
     enum status status = request_build(call->provider, message, credentials,
                                        buffer_view(&call->up), &transfer->request, &call->why);
@@ -176,11 +180,9 @@ void transfer_free(struct transfer **transfer_at)
     if (!transfer) {
         return;
     }
-    for (struct transfer **at = &transfers.first; *at; at = &(*at)->next) {
-        if (*at == transfer) {
-            *at = transfer->next;
-            break;
-        }
+    *transfer->at = transfer->next;
+    if (transfer->next) {
+        transfer->next->at = transfer->at;
     }
     if (transfer->state) {
         transfer->carrier->drop(transfer);

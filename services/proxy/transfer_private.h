@@ -22,7 +22,7 @@ struct carrier {
 
 struct transfer {
     struct call *call;
-    struct transfer *next;
+    struct transfer *next, **at; /* `at`: what points here */
     const struct carrier *carrier;
     void *state; /* the carrier's; NULL before it started */
     struct request request;

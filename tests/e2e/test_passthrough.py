@@ -78,8 +78,9 @@ def test_head(api):
 
 
 def test_request_headers(api, providers):
-    api("GET", "/echo", headers={"X-Keep": "yes", "Cookie": "a=b", "X-Forwarded-For": "1.2.3.4", "Referer": "http://r/",
+    answer = api("GET", "/echo", headers={"X-Keep": "yes", "Cookie": "a=b", "X-Forwarded-For": "1.2.3.4", "Referer": "http://r/",
                                  "Connection": "x-drop", "X-Drop": "1", "Api-Key": "own-key", "Accept-Encoding": "br"})
+    assert answer.status_code == 200, answer.text
     seen = {k.lower(): v for k, v in providers["openai"].seen[-1]["headers"].items()}
     assert seen["x-keep"] == "yes" and seen["accept-encoding"] == "identity"
     assert not {"cookie", "x-forwarded-for", "referer", "x-drop", "api-key"} & set(seen)

@@ -83,7 +83,7 @@ def measure(peer, connections, seconds, script=None):
 
 
 def start_upstream(directory, port):
-    return peers.Upstream(directory, port).process
+    return peers.Upstream(directory, port)
 
 
 def start_broker(directory, upstream):

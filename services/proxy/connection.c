@@ -239,16 +239,30 @@ struct connection *connection_start(const struct provider *provider, const struc
 
 /* ---- keeping ---- */
 
+/* Whether the connection is as silent as an idle one is.  Its event may still wait in this turn: then
+ * it has ended, or holds bytes of an answer that was longer than it said. */
+static bool is_quiet(const struct connection *connection)
+{
+    uint8_t byte;
+    return !connection->ended && connection->fd >= 0 &&
+           recv(connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+}
+
 struct connection *connection_take(const struct provider *provider, const struct origin *origin,
                                    struct connection_user *user)
 {
-    for (struct connection *connection = self.idle; connection; connection = connection->next) {
-        if (connection->provider == provider && view_is(origin->whole, connection->origin) &&
-            !connection->ended) {
-            unlink_idle(connection);
-            connection->user = user;
-            return connection;
+    for (struct connection *connection = self.idle, *next; connection; connection = next) {
+        next = connection->next;
+        if (connection->provider != provider || !view_is(origin->whole, connection->origin)) {
+            continue;
         }
+        if (!is_quiet(connection)) {
+            connection_drop(connection);
+            continue;
+        }
+        unlink_idle(connection);
+        connection->user = user;
+        return connection;
     }
     return NULL;
 }

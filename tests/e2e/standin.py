@@ -176,7 +176,7 @@ def big(h, size):
     h.send_header("Content-Length", size)
     h.end_headers()
     block = bytes(range(256)) * 256
-    left = int(size)
+    left = int(size) if h.command != "HEAD" else 0
     while left:
         h.wfile.write(block[:min(left, len(block))])
         left -= min(left, len(block))

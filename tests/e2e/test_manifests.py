@@ -146,7 +146,8 @@ def test_stateless_ones_scale_and_writers_are_one(base):
 def test_settings_are_options_that_exist(base):
     """Each SEKS_ variable of a container is an option of its daemon."""
     build = subprocess.os.environ.get("SEKS_BUILD") or ROOT / "build/release"
-    for workload in of_kind(base, "Deployment", "StatefulSet"):
+    production = documents(K8S / "overlays/production")
+    for workload in of_kind(base + production, "Deployment", "StatefulSet"):
         name = workload["metadata"]["name"]
         text = subprocess.run([f"{build}/services/{name}/seks-{name}", "--help"], capture_output=True, text=True).stdout
         known = {"SEKS_" + o.upper().replace("-", "_") for o in re.findall(r"--([a-z0-9-]+)", text)}

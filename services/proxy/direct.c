@@ -2,8 +2,9 @@
  *
  * libcurl's multi interface costs two thirds of a short call.  Here a request is one send and an
  * answer one receive; what cannot go on at once waits in the transfer's own buffers, which are empty
- * otherwise.  A request is repeated once when a kept connection turns out to be dead: nothing came,
- * and its body is all here. */
+ * otherwise.  A request of an idempotent method is repeated once when a kept connection turns out to
+ * be dead: nothing came, and its body is all here.  The provider may have done what it was asked, so
+ * a proxy repeats no other (RFC 9110 section 9.2.2). */
 #include "services/proxy/transfer_private.h"
 
 #include <stdio.h>
@@ -161,7 +162,8 @@ static bool open_new(struct direct *direct)
 /* The connection ended before the answer did. */
 static bool lost(struct direct *direct)
 {
-    bool again = !direct->received && !direct->repeated && connection_used(direct->connection) &&
+    bool again = method_is_idempotent(direct->transfer->call->method) && !direct->received &&
+                 !direct->repeated && connection_used(direct->connection) &&
                  transfer_rewind(direct->transfer);
     if (!again) {
         return fail(direct, STATUS_UPSTREAM, "the provider ended the connection early");

@@ -137,3 +137,14 @@ void header_rewrite(const struct call *call, struct view value, struct buffer *r
         buffer_append_byte(ret_value, value.data[i++]);
     }
 }
+
+bool method_is_idempotent(const char *method)
+{
+    static const char *const methods[] = {"GET", "HEAD", "PUT", "DELETE", "OPTIONS"};
+    for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
+        if (strcmp(method, methods[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}

@@ -110,6 +110,8 @@ void header_rewrite(const struct call *call, struct view value, struct buffer *r
 bool header_is_rewritten(const struct provider *provider, struct view name);
 /* A token of RFC 9110 section 5.6.2: so are methods, too. */
 bool header_name_safe(struct view name);
+/* RFC 9110 section 9.2.2: may be sent again by itself. */
+bool method_is_idempotent(const char *method);
 /* No CR, LF, NUL. */
 bool header_value_safe(struct view value);
 

@@ -114,8 +114,16 @@ def test_dead_connection_is_replaced(script, call):
     script.play(then_close(ok()), ok(), lambda *_: None, ok(b"again"))
     assert call().text == "ok"
     assert call().text == "ok"
-    assert call("POST", data=b"x" * 1000).text == "again"  # its whole body is here: sent once more
+    assert call("PUT", data=b"x" * 1000).text == "again"  # its whole body is here: sent once more
     assert len(script.heads) == 4
+
+
+def test_what_may_have_been_done_is_not_done_twice(script, call):
+    """A POST is not repeated by a proxy (RFC 9110 section 9.2.2): the provider may have acted on it."""
+    script.play(ok(), lambda *_: None, ok(b"twice"))
+    assert call().text == "ok"
+    assert call("POST", data=b"x" * 1000).status_code == 502
+    assert len(script.heads) == 2
 
 
 def test_no_repetition_once_something_came(script, call):

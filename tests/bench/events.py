@@ -19,7 +19,7 @@ async def serve_one(reader, writer):
         while await reader.readuntil(b"\r\n\r\n"):
             writer.write(HEAD)
             while True:
-                event = b"data: %d\n\n" % time.monotonic_ns()
+                event = b'data: {"t": %d}\n\n' % time.monotonic_ns()
                 writer.write(b"%x\r\n%s\r\n" % (len(event), event))
                 await writer.drain()
                 await asyncio.sleep(EVERY_S)
@@ -40,10 +40,14 @@ async def read_one(url, token, delays, until):
     head = await reader.readuntil(b"\r\n\r\n")
     assert b" 200 " in head.split(b"\r\n")[0], head
     begin = time.monotonic() + 1  # what comes while all the others begin does not count
+    body = b""
     while time.monotonic() < until:
-        line = await reader.readline()
-        if line.startswith(b"data: ") and time.monotonic() > begin:
-            delays.append(time.monotonic_ns() - int(line[6:]))
+        size = int(await reader.readline(), 16)  # an event may come in two chunks
+        body += (await reader.readexactly(size + 2))[:size]
+        *lines, body = body.split(b"\n")
+        now = time.monotonic_ns()
+        if time.monotonic() > begin:
+            delays += [now - json.loads(line[6:])["t"] for line in lines if line.startswith(b"data: ")]
     writer.close()
 
 

@@ -366,6 +366,11 @@ bool channel_peer_up(const struct channel_peer *peer)
     return peer->up;
 }
 
+uint64_t channel_peer_quiet_ms(const struct channel_peer *peer)
+{
+    return peer->stuck ? CHANNEL_SILENCE_MS : clock_mono_ms() - peer->heard_ms;
+}
+
 size_t channel_peer_backlog(const struct channel_peer *peer)
 {
     return peer->out.size;

@@ -73,6 +73,9 @@ struct buffer *channel_record_begin(struct channel_peer *peer);
 MUST_USE enum status channel_record_end(struct channel_peer *peer);
 
 bool channel_peer_up(const struct channel_peer *peer);
+/* How long it has been silent; CHANNEL_SILENCE_MS when what is queued for it cannot be handed on, as
+ * when its connection has just gone. */
+uint64_t channel_peer_quiet_ms(const struct channel_peer *peer);
 size_t channel_peer_backlog(const struct channel_peer *peer); /* bytes queued and not yet sent */
 
 /* The peer's instance id, or an empty view before it first spoke. */

@@ -29,7 +29,7 @@ static size_t frame_size(struct view out)
     return size;
 }
 
-int channel_send_frame(struct channel_peer *peer, struct view records)
+static int send_frame(struct channel_peer *peer, struct view records)
 {
     struct channel *channel = peer->channel;
     zmq_msg_t frame;
@@ -55,6 +55,13 @@ int channel_send_frame(struct channel_peer *peer, struct view records)
         return error;
     }
     return 0;
+}
+
+int channel_send_frame(struct channel_peer *peer, struct view records)
+{
+    int error = send_frame(peer, records);
+    peer->stuck = error != 0;
+    return error;
 }
 
 /* Sends what is queued for PEER; false when it has to be tried again.  May free the peer. */

@@ -21,6 +21,7 @@ struct channel_peer {
     bool up;
     bool answer_due; /* a heartbeat came */
     bool dirty;      /* in the flush list */
+    bool stuck;      /* the last frame for it was not taken */
     uint64_t heard_ms;
     struct buffer out;
     size_t record_start; /* of the record under construction */

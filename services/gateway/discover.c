@@ -20,11 +20,14 @@
 struct discover {
     struct loop *loop;
     discover_fn *fn;
+    void *arg;
     const char *const *names;
     size_t count;
     pthread_t thread;
     bool started;
     int event_fd;
+    struct discovered looked_up; /* of the thread; too large for its stack */
+    struct discovered handed;    /* of the loop */
     pthread_mutex_t lock;
     pthread_cond_t wake;
     /* under the lock: */
@@ -76,17 +79,17 @@ static void wait_a_while(struct discover *discover)
 
 static void *thread_main(void *arg)
 {
-    static struct discovered found; /* one thread; too large for its stack */
     struct discover *discover = arg;
+    struct discovered *found = &discover->looked_up;
     uint64_t one = 1;
     pthread_mutex_lock(&discover->lock);
     while (!discover->stop) {
         for (size_t i = 0; i < discover->count && !discover->stop; i++) {
             pthread_mutex_unlock(&discover->lock);
-            bool good = look_up(discover->names[i], &found);
+            bool good = look_up(discover->names[i], found);
             pthread_mutex_lock(&discover->lock);
             if (good) {
-                discover->found[i] = found;
+                discover->found[i] = *found;
                 discover->fresh[i] = true;
             }
         }
@@ -101,7 +104,6 @@ static void *thread_main(void *arg)
 
 static void on_found(void *arg)
 {
-    static struct discovered found;
     struct discover *discover = arg;
     uint64_t count;
     (void)!read(discover->event_fd, &count, sizeof count); /* only clears it */
@@ -109,16 +111,16 @@ static void on_found(void *arg)
         pthread_mutex_lock(&discover->lock);
         bool fresh = discover->fresh[i];
         discover->fresh[i] = false;
-        found = discover->found[i];
+        discover->handed = discover->found[i];
         pthread_mutex_unlock(&discover->lock);
         if (fresh) {
-            discover->fn(i, &found);
+            discover->fn(discover->arg, i, &discover->handed);
         }
     }
 }
 
 enum status discover_open(struct loop *loop, const char *const *names, size_t count,
-                          discover_fn *fn, struct discover **ret_discover)
+                          discover_fn *fn, void *arg, struct discover **ret_discover)
 {
     struct discover *discover = calloc(1, sizeof *discover);
     if (!discover || count > DISCOVER_NAMES_MAX) {
@@ -127,6 +129,7 @@ enum status discover_open(struct loop *loop, const char *const *names, size_t co
     }
     discover->loop = loop;
     discover->fn = fn;
+    discover->arg = arg;
     discover->names = names;
     discover->count = count;
     pthread_mutex_init(&discover->lock, NULL);

@@ -13,7 +13,9 @@
  * exchange_judged.c  the headers that have a part in whether a call is denied
  * api.c        the /v1 calls: routes, JSON in, the vault's JSON out
  * json_in.c    bodies of /v1 calls, field by field
- * links.c      the channels to the vault and the proxies
+ * peers.h      the daemons of a kind, who of them is there and who is next; discover.h finds them
+ * links.c      questions to the vaults
+ * proxies.c    calls on the proxies
  * answers.c    error bodies and complete answers; answers_aws.c those for AWS clients
  * page.c       the web page's files */
 #ifndef SERVICES_GATEWAY_GATEWAY_H
@@ -151,7 +153,7 @@ void proxy_wait_forget(const void *arg);
 /* The proxy with the fewest calls, which counts one more from here on until proxy_unpick() and is there
  * as long; or NULL when none is up. */
 struct channel_peer *proxy_pick(void);
-void proxy_unpick(const struct channel_peer *proxy);
+void proxy_unpick(struct channel_peer *proxy);
 bool proxy_any(void); /* whether there is one to pick */
 /* Gives EXCHANGE an id for its messages with PROXY; 0 for want of room. */
 uint64_t proxy_call_begin(struct channel_peer *proxy, struct exchange *exchange);

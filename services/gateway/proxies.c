@@ -1,41 +1,20 @@
-/* proxies.c - the gateway's channels to the proxies, one each, and the calls that run on them.
+/* proxies.c - the calls that run on the proxies (peers.c), and those that wait for one.
  *
- * An endpoint with a name in it stands for all its addresses (discover.c): proxies come and go as
- * the name says.  A proxy that is leaving, or whose address is gone, gets no new call; those that
- * run end in peace. */
+ * A proxy that is leaving gets no new call; those that run end in peace. */
 #include "services/gateway/gateway.h"
 
-#include <arpa/inet.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "common/clock.h"
 #include "common/log.h"
-#include "common/options.h"
-#include "services/gateway/discover.h"
+#include "services/gateway/peers.h"
 #include "services/gateway/slots.h"
 
-enum {
-    SWEEP_MS = 100,
-    ENDPOINT_SIZE = 256,
-    RETIRE_MS = 10000, /* an address that was missing in one answer of the DNS may be back in the next */
-};
-
-struct proxy {
-    struct proxy *next;
-    struct channel *channel;
-    char endpoint[ENDPOINT_SIZE];
-    size_t source;       /* the index of the name that it came from */
-    bool leaving;        /* it said so itself */
-    uint64_t gone_ms;    /* since when its address is no longer the name's; 0: it is */
-    bool seen;
-    size_t calls;        /* that run, and that were promised one */
-};
+enum { SWEEP_MS = 100 };
 
 struct proxy_user {
     struct exchange *exchange;
-    struct proxy *proxy;
+    struct peer *proxy;
     uint64_t id;
     struct proxy_user *next, **at; /* `at`: what points here */
 };
@@ -49,15 +28,10 @@ struct waiter {
 
 static struct {
     struct loop *loop;
-    struct proxy *first;
+    struct peers *peers;
     struct proxy_user *users;
     struct waiter *waiters;
     int sweep_timer;
-    struct discover *discover;
-    const char *names[OPTION_LIST_MAX];
-    char hosts[OPTION_LIST_MAX][ENDPOINT_SIZE];
-    const char *ports[OPTION_LIST_MAX];
-    size_t name_count;
     struct log_limit limit;
 } proxies = {.sweep_timer = -1};
 static struct slots proxy_calls; /* large and zero: outside what the program's file holds */
@@ -70,52 +44,24 @@ static void complain(const char *what)
     }
 }
 
-static struct proxy *proxy_of(const struct channel_peer *peer)
-{
-    struct proxy *proxy = proxies.first;
-    while (proxy && channel_server(proxy->channel) != peer) {
-        proxy = proxy->next;
-    }
-    return proxy;
-}
-
-static bool is_usable(const struct proxy *proxy)
-{
-    return !proxy->leaving && proxy->gone_ms == 0 && channel_peer_up(channel_server(proxy->channel));
-}
-
-static struct proxy *find_best(void)
-{
-    struct proxy *best = NULL;
-    for (struct proxy *proxy = proxies.first; proxy; proxy = proxy->next) {
-        if (is_usable(proxy) && (!best || proxy->calls < best->calls)) {
-            best = proxy;
-        }
-    }
-    return best;
-}
-
 bool proxy_any(void)
 {
-    return find_best() != NULL;
+    return peers_best(proxies.peers) != NULL;
 }
 
 struct channel_peer *proxy_pick(void)
 {
-    struct proxy *best = find_best();
+    struct peer *best = peers_best(proxies.peers);
     if (!best) {
         return NULL;
     }
-    best->calls++;
-    return channel_server(best->channel);
+    peer_take(best);
+    return peer_channel(best);
 }
 
-void proxy_unpick(const struct channel_peer *peer)
+void proxy_unpick(struct channel_peer *peer)
 {
-    struct proxy *proxy = proxy_of(peer);
-    if (proxy) {
-        proxy->calls--;
-    }
+    peer_leave(peer_of(peer));
 }
 
 /* ---- waiting for one ---- */
@@ -169,18 +115,17 @@ static void wake_waiters(void)
 uint64_t proxy_call_begin(struct channel_peer *peer, struct exchange *exchange)
 {
     struct proxy_user *user = calloc(1, sizeof *user);
-    struct proxy *proxy = proxy_of(peer);
-    uint64_t id = user && proxy ? slots_add(&proxy_calls, user) : 0;
+    uint64_t id = user ? slots_add(&proxy_calls, user) : 0;
     if (id == 0) {
         free(user);
         return 0;
     }
-    *user = (struct proxy_user){exchange, proxy, id, proxies.users, &proxies.users};
+    *user = (struct proxy_user){exchange, peer_of(peer), id, proxies.users, &proxies.users};
     if (user->next) {
         user->next->at = &user->next;
     }
     proxies.users = user;
-    proxy->calls++;
+    peer_take(user->proxy);
     return id;
 }
 
@@ -194,7 +139,7 @@ void proxy_call_end(uint64_t id)
     if (user->next) {
         user->next->at = user->at;
     }
-    user->proxy->calls--;
+    peer_leave(user->proxy);
     slots_remove(&proxy_calls, id);
     free(user);
 }
@@ -211,10 +156,10 @@ enum status proxy_send(struct channel_peer *proxy, const struct schema *schema,
     return status == STATUS_OK ? sent : status;
 }
 
-static struct exchange *exchange_of(const struct channel_peer *peer, uint64_t call)
+static struct exchange *exchange_of(const struct peer *proxy, uint64_t call)
 {
     struct proxy_user *user = slots_find(&proxy_calls, call);
-    return user && channel_server(user->proxy->channel) == peer ? user->exchange : NULL;
+    return user && user->proxy == proxy ? user->exchange : NULL;
 }
 
 /* The union of what proxies send; each begins with its call. */
@@ -226,37 +171,35 @@ union from_proxy {
 };
 
 /* It takes no more calls: those of this gateway go elsewhere from now on. */
-static void on_leaving(struct channel_peer *peer, struct view record)
+static void on_leaving(struct peer *proxy, struct view record)
 {
     struct proxy_leaving message;
-    struct proxy *proxy = proxy_of(peer);
     if (proto_decode(&proxy_leaving_schema, record, &message) != STATUS_OK) {
         complain("a proxy sent a malformed message");
-    } else if (proxy) {
-        proxy->leaving = true;
+        return;
     }
+    proxy->leaving = true;
 }
 
-static void on_proxy_record(void *arg, struct channel_peer *peer, struct view record)
+static void on_proxy_record(struct peer *proxy, struct view record)
 {
     static const struct schema *const schemas[] = {&proxy_head_schema, &proxy_data_schema,
                                                    &proxy_end_schema, &proxy_want_schema};
     union from_proxy message;
     const struct schema *schema = NULL;
     unsigned id = proto_id(record);
-    (void)arg;
     for (size_t i = 0; i < sizeof schemas / sizeof schemas[0]; i++) {
         schema = schemas[i]->id == id ? schemas[i] : schema;
     }
     if (id == PROXY_LEAVING) {
-        on_leaving(peer, record);
+        on_leaving(proxy, record);
         return;
     }
     if (!schema || proto_decode(schema, record, &message) != STATUS_OK) {
         complain("a proxy sent a malformed message");
         return;
     }
-    struct exchange *exchange = exchange_of(peer, message.head.call);
+    struct exchange *exchange = exchange_of(proxy, message.head.call);
     if (!exchange) {
         return; /* late, for a call that is over */
     }
@@ -277,10 +220,8 @@ static void on_proxy_record(void *arg, struct channel_peer *peer, struct view re
 }
 
 /* All that ran in the process that is gone has failed. */
-static void on_proxy_lost(void *arg, struct channel_peer *peer)
+static void on_proxy_lost(struct peer *proxy)
 {
-    struct proxy *proxy = proxy_of(peer);
-    (void)arg;
     for (;;) {
         struct proxy_user *user = proxies.users;
         while (user && user->proxy != proxy) {
@@ -295,155 +236,44 @@ static void on_proxy_lost(void *arg, struct channel_peer *peer)
     }
 }
 
-static void on_proxy_up(void *arg, struct channel_peer *peer)
+static void on_proxy_up(struct peer *proxy)
 {
-    struct proxy *proxy = proxy_of(peer);
-    on_proxy_lost(arg, peer); /* whatever ran there ran in another process */
-    if (proxy) {
-        proxy->leaving = false;
-    }
+    (void)proxy;
     wake_waiters();
 }
 
-/* ---- coming and going ---- */
-
-static const struct channel_events proxy_events = {on_proxy_record, on_proxy_up, on_proxy_lost};
-
-static enum status connect_to(const char *endpoint, size_t source)
-{
-    struct proxy *proxy = calloc(1, sizeof *proxy);
-    if (!proxy) {
-        return STATUS_INTERNAL;
-    }
-    snprintf(proxy->endpoint, sizeof proxy->endpoint, "%s", endpoint);
-    proxy->source = source;
-    proxy->seen = true;
-    enum status status =
-        channel_connect(proxies.loop, endpoint, "proxy", &proxy_events, NULL, &proxy->channel);
-    if (status != STATUS_OK) {
-        free(proxy);
-        return status;
-    }
-    proxy->next = proxies.first;
-    proxies.first = proxy;
-    return STATUS_OK;
-}
-
-static void see(const char *endpoint, size_t source)
-{
-    for (struct proxy *proxy = proxies.first; proxy; proxy = proxy->next) {
-        if (proxy->source == source && strcmp(proxy->endpoint, endpoint) == 0) {
-            proxy->seen = true;
-            proxy->gone_ms = 0;
-            return;
-        }
-    }
-    if (connect_to(endpoint, source) == STATUS_OK) {
-        log_info("proxies", "%s came", endpoint);
-    }
-}
-
-static void on_discovered(size_t name, const struct discovered *found)
-{
-    char endpoint[ENDPOINT_SIZE];
-    for (struct proxy *proxy = proxies.first; proxy; proxy = proxy->next) {
-        proxy->seen = proxy->source != name;
-    }
-    for (size_t i = 0; i < found->count; i++) {
-        snprintf(endpoint, sizeof endpoint, "tcp://%s:%s", found->address[i], proxies.ports[name]);
-        see(endpoint, name);
-    }
-    for (struct proxy *proxy = proxies.first; proxy; proxy = proxy->next) {
-        if (!proxy->seen && proxy->gone_ms == 0) {
-            log_info("proxies", "%s is no longer listed", proxy->endpoint);
-            proxy->gone_ms = clock_mono_ms();
-        }
-    }
-}
-
-static void retire(void)
-{
-    uint64_t now = clock_mono_ms();
-    for (struct proxy **at = &proxies.first; *at;) {
-        struct proxy *proxy = *at;
-        if (proxy->gone_ms == 0 || proxy->calls > 0 || now - proxy->gone_ms < RETIRE_MS) {
-            at = &proxy->next;
-            continue;
-        }
-        *at = proxy->next;
-        channel_close(&proxy->channel);
-        free(proxy);
-    }
-}
+/* ---- opening and closing ---- */
 
 static void sweep(void *arg)
 {
     (void)arg;
-    retire();
     if (proxies.waiters) {
         wake_waiters();
     }
 }
 
-/* Whether ENDPOINT is tcp with a name, which it then keeps for discovery. */
-static bool take_name(const char *endpoint)
-{
-    uint8_t address[sizeof(struct in6_addr)];
-    const char *host = endpoint + strlen("tcp://");
-    const char *colon = strrchr(endpoint, ':');
-    if (strncmp(endpoint, "tcp://", strlen("tcp://")) != 0 || colon < host || *host == '[' ||
-        colon - host >= ENDPOINT_SIZE) {
-        return false;
-    }
-    char *name = proxies.hosts[proxies.name_count];
-    snprintf(name, ENDPOINT_SIZE, "%.*s", (int)(colon - host), host);
-    if (inet_pton(AF_INET, name, address) == 1) {
-        return false;
-    }
-    proxies.ports[proxies.name_count] = colon + 1;
-    proxies.names[proxies.name_count] = name;
-    proxies.name_count++;
-    return true;
-}
-
 size_t proxies_calls(void)
 {
-    size_t count = 0;
-    for (const struct proxy *proxy = proxies.first; proxy; proxy = proxy->next) {
-        count += proxy->calls;
-    }
-    return count;
+    return peers_busy(proxies.peers);
 }
 
 size_t proxies_up(void)
 {
-    size_t count = 0;
-    for (const struct proxy *proxy = proxies.first; proxy; proxy = proxy->next) {
-        count += is_usable(proxy);
-    }
-    return count;
+    return peers_usable(proxies.peers);
 }
 
 enum status proxies_open(struct loop *loop)
 {
-    enum status status = STATUS_OK;
+    static const struct peers_kind kind = {"proxy", false, on_proxy_record, on_proxy_up,
+                                           on_proxy_lost};
     proxies.loop = loop;
-    for (size_t i = 0; i < config.proxies->count && status == STATUS_OK; i++) {
-        if (!take_name(config.proxies->values[i])) {
-            status = connect_to(config.proxies->values[i], OPTION_LIST_MAX);
-        }
-    }
     proxies.sweep_timer = loop_every(loop, SWEEP_MS, sweep, NULL);
-    if (status == STATUS_OK && proxies.name_count > 0) {
-        status = discover_open(loop, proxies.names, proxies.name_count, on_discovered,
-                               &proxies.discover);
-    }
+    enum status status = peers_open(loop, &kind, config.proxies, &proxies.peers);
     return proxies.sweep_timer < 0 ? STATUS_INTERNAL : status;
 }
 
 void proxies_close(void)
 {
-    discover_close(&proxies.discover);
     while (proxies.users) {
         proxy_call_end(proxies.users->id);
     }
@@ -453,10 +283,5 @@ void proxies_close(void)
     if (proxies.loop) {
         loop_unevery(proxies.loop, proxies.sweep_timer);
     }
-    while (proxies.first) {
-        struct proxy *proxy = proxies.first;
-        proxies.first = proxy->next;
-        channel_close(&proxy->channel);
-        free(proxy);
-    }
+    peers_close(&proxies.peers);
 }

@@ -23,6 +23,7 @@ static enum status binding_aad(const struct grant_binding *binding, struct buffe
     crypto_aad_field(aad, binding->proxy);
     crypto_aad_field(aad, binding->method);
     crypto_aad_field(aad, binding->target);
+    crypto_aad_field(aad, binding->headers);
     append_number(aad, binding->expires_ms);
     return aad->failed ? STATUS_INTERNAL : STATUS_OK;
 }

@@ -20,6 +20,8 @@ struct grant_binding {
     struct view proxy;    /* instance id, INSTANCE_BYTES */
     struct view method;
     struct view target;
+    struct view headers;  /* those that decide (provider_judges_header), as rows of header_row in the
+                           * order in which they are sent; empty for none */
     uint64_t expires_ms;  /* wall clock */
 };
 

@@ -22,7 +22,9 @@ static enum MHD_Result on_header(void *arg, enum MHD_ValueKind kind, const char 
                                  const char *value)
 {
     (void)kind;
-    pick(arg, view_text(name), view_text(value));
+    if (!credential_header(name)) { /* those are not passed on, and the grant is bound to what is */
+        pick(arg, view_text(name), view_text(value ? value : ""));
+    }
     return MHD_YES;
 }
 

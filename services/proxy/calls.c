@@ -198,10 +198,31 @@ static struct call *call_new(struct channel_peer *peer, const struct proxy_call 
     return call;
 }
 
+/* Of the headers to be sent those that the vault judged, or would have; none needs no memory. */
+static enum status judged_headers(const struct provider *provider, struct list headers,
+                                  struct buffer *ret_rows)
+{
+    struct header_row row;
+    struct list judged = {0, {NULL, 0}};
+    enum status status = STATUS_OK;
+    while (provider->judges_headers && status == STATUS_OK &&
+           proto_list_next(&header_row_schema, &headers, &row)) {
+        if (provider_judges_header(provider, row.name)) {
+            status = proto_list_add(&header_row_schema, &row, ret_rows, &judged);
+        }
+    }
+    return status;
+}
+
 static enum status open_grant(const struct proxy_call *message, const struct provider *provider,
                               struct secret **ret_content, struct list *ret_credentials)
 {
+    CLEANUP(buffer_free) struct buffer judged = BUFFER_EMPTY;
     uint64_t now = clock_wall_ms();
+    enum status status = judged_headers(provider, message->headers, &judged);
+    if (status != STATUS_OK) {
+        return status;
+    }
     struct grant_binding binding = {
         .request = message->request,
         .tenant = message->tenant,
@@ -211,10 +232,11 @@ static enum status open_grant(const struct proxy_call *message, const struct pro
         .proxy = channel_own_instance(),
         .method = message->method,
         .target = message->target,
+        .headers = buffer_view(&judged),
         .expires_ms = message->expires_ms,
     };
-    enum status status = grant_open(secret_view(calls.grant_key), &binding, message->grant, now,
-                                    ret_content, ret_credentials);
+    status = grant_open(secret_view(calls.grant_key), &binding, message->grant, now, ret_content,
+                        ret_credentials);
     if (status == STATUS_OK && !use_once(message->request, message->expires_ms + 1000, now)) {
         secret_free(ret_content);
         return STATUS_DENIED;

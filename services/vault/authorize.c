@@ -296,6 +296,7 @@ static enum status seal_grant(struct decision *decision, struct list credentials
         .proxy = decision->in.proxy,
         .method = decision->in.method,
         .target = decision->in.target,
+        .headers = decision->in.headers.rows,
         .expires_ms = grant->expires_ms,
     };
     return grant_seal(secret_view(decision->vault->grant_key), &binding, credentials, box);

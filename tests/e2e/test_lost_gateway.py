@@ -10,6 +10,7 @@ import tempfile
 import time
 
 import pytest
+import requests
 import zmq
 from zmq.utils import z85
 
@@ -20,6 +21,9 @@ from lost_gateway import FIELDS, IDS, OPS, Link, decode, encode, named
 BUILD = pathlib.Path(os.environ.get("SEKS_BUILD") or ROOT / "build/release")
 KEY = standin.KEYS["openai"]
 counter = itertools.count(1)
+DENY = [{"method": "*", "path": "/v1/organization/*"},
+        {"method": "*", "path": "/v1/*", "header": "x-share", "unless": ["private", "team"]},
+        {"method": "*", "path": "/v1/*", "header": "authorization", "value": "none has this"}]
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +34,7 @@ def world(providers, certificates):
         shutil.copy(name, directory)
         (directory / name.name).chmod(0o644)
     before = os.environ.pop("SEKS_USER", None)
-    broker = Broker(directory, rows_for(providers, directory))
+    broker = Broker(directory, rows_for(providers, directory, deny=DENY))
     if before:
         os.environ["SEKS_USER"] = before
     account = Account(broker, "owner@example.com")
@@ -138,6 +142,44 @@ def test_a_changed_field_is_refused(world, vault, proxy, providers, what):
     assert "http" not in answer(proxy, {**call, **CHANGES[what](call), "call": next(counter)})
     assert {name: len(server.seen) for name, server in providers.items()} == before
     assert works(proxy, call)  # as it was, it is still good
+
+
+PRIVATE = [["X-Share", "private"]]
+OTHER_HEADERS = {"none told": ([], PRIVATE), "none sent": (PRIVATE, []), "another value": (PRIVATE, [["X-Share", "team"]]),
+                 "one more": (PRIVATE, [*PRIVATE, ["X-Share", "team"]]), "twice": (PRIVATE, PRIVATE * 2),
+                 "name and value moved": (PRIVATE, [["X-Shar", "eprivate"]])}
+
+
+@pytest.mark.parametrize("what", OTHER_HEADERS)
+def test_other_headers_than_the_vault_judged_are_refused(world, vault, proxy, providers, what):
+    """All of these values are permitted: it is the grant that does not go with them."""
+    told, sent = OTHER_HEADERS[what]
+    _, call = grant(world, vault, proxy, headers=told)
+    before = len(providers["openai"].seen)
+    free = [["Accept", "text/plain"]]  # no rule judges this one
+    assert "http" not in answer(proxy, {**call, "headers": free + sent, "call": next(counter)})
+    assert len(providers["openai"].seen) == before
+    assert works(proxy, {**call, "headers": told[:1] + free + told[1:]})
+
+
+def test_a_denied_header_gets_no_grant_and_is_not_sent(world, vault, proxy, providers):
+    public = [["X-Share", "public"]]
+    got, _ = grant(world, vault, proxy, headers=public)
+    assert got["status"] != 0 and got["grant"] == b""
+    _, call = grant(world, vault, proxy)
+    before = len(providers["openai"].seen)
+    assert "http" not in answer(proxy, {**call, "headers": public})
+    assert len(providers["openai"].seen) == before
+
+
+def test_judged_headers_pass_an_honest_gateway(world, providers):
+    """Both ways in, with a credential in a header that a rule could name."""
+    headers = {"Authorization": f"Bearer {world.token}", "X-Share": "private"}
+    assert requests.get(f"{world.url}/api/openai/v1/models", headers=headers).status_code == 200
+    assert providers["openai"].seen[-1]["headers"].get("X-Share") == "private"
+    ask = {"service": "openai", "method": "GET", "path": "/v1/models", "headers": {"x-share": "team"}}
+    got = requests.post(f"{world.url}/v1/proxy/request", json=ask, headers={"Authorization": f"Bearer {world.agent['token']}"})
+    assert got.json()["status"] == 200 and providers["openai"].seen[-1]["headers"].get("x-share") == "team", got.text
 
 
 def test_a_changed_grant_is_refused(world, vault, proxy):

@@ -23,6 +23,7 @@ static const struct grant_binding *binding(void)
                                   .proxy = VIEW("0123456789abcdef"),
                                   .method = VIEW("GET"),
                                   .target = VIEW("/v1/models"),
+                                  .headers = VIEW("rows"),
                                   .expires_ms = NOW_MS + 1000};
     return &same;
 }

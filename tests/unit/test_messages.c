@@ -214,7 +214,8 @@ static void test_msgpack_reads_it(void **state)
 static struct grant_binding good_binding(void)
 {
     return (struct grant_binding){VIEW("req_1"),   VIEW("acc_1"), VIEW("tok_1"), VIEW("agt_1"), VIEW("openai"),
-                                  VIEW("0123456789abcdef"), VIEW("POST"), VIEW("/v1/x"), 1030000};
+                                  VIEW("0123456789abcdef"), VIEW("POST"), VIEW("/v1/x"), VIEW("rows"),
+                                  1030000};
 }
 
 static enum status try_open(struct view key, const struct grant_binding *binding,
@@ -249,7 +250,7 @@ static void test_grants(void **state)
     assert_int_equal(try_open(good_key, &binding, sealed, 900000), STATUS_DENIED);
     struct view *fields[] = {&binding.request, &binding.tenant, &binding.token_id, &binding.agent,
                              &binding.provider, &binding.proxy,  &binding.method,
-                             &binding.target};
+                             &binding.target, &binding.headers};
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         *fields[i] = VIEW("another");
         assert_int_equal(try_open(good_key, &binding, sealed, 1000000), STATUS_DENIED);

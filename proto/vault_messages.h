@@ -37,6 +37,7 @@ enum {
     NAMES_MAX = 1000,
     PUBLIC_URL_MAX = 512,
     STATE_MAX = 255,
+    WAIT_S_MAX = 3600,
 };
 
 #define FIELDS_header_row(F, L, M)      \
@@ -129,7 +130,8 @@ PROTO_DECLARE(name_row);
 PROTO_DECLARE(vault_ask);
 
 /* JSON is the whole body for the caller ({"ok":true,...}); HTTP is 200 or 201.  SESSION is set
- * when a session cookie is to be given out.  BOX answers AGENT_SECRET_GET and INTAKE_KEY. */
+ * when a session cookie is to be given out.  BOX answers AGENT_SECRET_GET and INTAKE_KEY.  WAIT_S is
+ * for how many seconds a throttled caller is refused, 0 for the others. */
 #define FIELDS_vault_answer(F, L, M) \
     F(M, call, UINT, UINT64_MAX)     \
     F(M, status, UINT, UINT16_MAX)   \
@@ -137,7 +139,8 @@ PROTO_DECLARE(vault_ask);
     F(M, detail, TEXT, DETAIL_MAX)   \
     F(M, json, TEXT, ANSWER_MAX)     \
     F(M, session, TEXT, 64)          \
-    F(M, box, BYTES, BOX_MAX)
+    F(M, box, BYTES, BOX_MAX)        \
+    F(M, wait_s, UINT, WAIT_S_MAX)
 PROTO_DECLARE(vault_answer);
 
 /* Told to every gateway that is up, not asked for: why the vault does not serve; empty when it

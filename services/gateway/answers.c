@@ -193,6 +193,7 @@ enum MHD_Result answer_error(struct visit *visit, unsigned http, struct view det
     bool api = visit->target && strncmp(visit->target, "/api/", 5) == 0;
     const char *type = "application/json";
     const char *headers[9] = {NULL};
+    char wait[16];
     size_t count = 0;
     if (detail.size == 0) {
         detail = view_text(errors[row].title);
@@ -216,9 +217,10 @@ enum MHD_Result answer_error(struct visit *visit, unsigned http, struct view det
         /* Basic is for git; a browser would ask for a password in a window of its own. */
         headers[count++] = api ? "Basic realm=\"seks\", Bearer realm=\"seks\"" : "Bearer realm=\"seks\"";
     }
-    if (http == 503) {
+    if (http == 503 || visit->wait_s > 0) {
+        (void)snprintf(wait, sizeof wait, "%u", visit->wait_s > 0 ? visit->wait_s : 1);
         headers[count++] = "Retry-After";
-        headers[count++] = "1";
+        headers[count++] = wait;
     }
     if (visit->has_body && !visit->begun) {
         headers[count++] = "Connection"; /* the body was not read */

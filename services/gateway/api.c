@@ -241,6 +241,7 @@ static void on_answer(void *arg, enum status status, const struct vault_answer *
     call->status = status;
     if (answer) {
         call->http = (unsigned)answer->http;
+        call->visit->wait_s = (unsigned)answer->wait_s;
         buffer_append_view(&call->json, answer->json);
         if (!view_copy(answer->session, call->session, sizeof call->session) ||
             !view_copy(answer->detail, call->detail, sizeof call->detail)) {

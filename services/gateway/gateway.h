@@ -58,6 +58,7 @@ struct visit {
     bool is_page;   /* the answer is one of the page's files */
     bool gone;      /* the client hung up */
     unsigned http;         /* the status that was queued, 0 for none yet */
+    unsigned wait_s;       /* for Retry-After, 0 for none */
     const char *provider;  /* the row's name, for a call that has one */
     uint64_t began_us;
     bool has_body;

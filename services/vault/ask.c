@@ -96,6 +96,7 @@ void ask_finish(struct ask *ask, enum status status)
     answer.status = status_to_wire(status);
     answer.http = (uint64_t)status_http(status);
     answer.detail = view_text(ask->detail);
+    answer.wait_s = ask->wait_s;
     if (status == STATUS_OK) {
         json_end(&ask->json, '}');
         answer.http = ask->http;

@@ -54,6 +54,7 @@ struct ask {
     struct buffer json, box;
     char session[SESSION_TEXT + 1];
     char detail[DETAIL_MAX + 1];
+    uint64_t wait_s;        /* before the caller may try again, 0 when nothing says so */
 };
 
 /* Sets the sentence for the caller and yields STATUS. */

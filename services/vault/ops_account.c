@@ -46,8 +46,9 @@ static enum status take_try(struct ask *ask, struct view name)
     if (wait_ms == 0) {
         return STATUS_OK;
     }
+    ask->wait_s = (wait_ms + 999) / 1000;
     return ask_refuse(ask, STATUS_THROTTLED, "too many attempts; try again in %u s",
-                      (unsigned)((wait_ms + 999) / 1000));
+                      (unsigned)ask->wait_s);
 }
 
 static void right_try(struct ask *ask, struct view name)

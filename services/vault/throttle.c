@@ -15,7 +15,7 @@
 #include <string.h>
 
 enum {
-    SETS = 4096, WAYS = 4, /* 16,384 entries of 40 bytes in each of two tables */
+    SETS = 4096, WAYS = 4, /* 16,384 entries of 40 bytes in each of three tables */
     TRIES_FREE = 10, WAIT_MAX_MS = 60 * 1000,
     ADDRESS_TRIES_FREE = 30, /* an office behind one address */
     ADDRESS_WAIT_MAX_MS = 5 * 60 * 1000,
@@ -34,7 +34,8 @@ struct entry {
 
 struct throttle {
     uint8_t secret[CRYPTO_KEY_BYTES];
-    struct entry tries[SETS][WAYS];
+    struct entry tries[SETS][WAYS];     /* at accounts */
+    struct entry addresses[SETS][WAYS]; /* apart: one try takes an entry in both, never the same */
     struct entry known[SETS][WAYS];
 };
 
@@ -86,7 +87,10 @@ static struct entry *entry_of(struct throttle *throttle, enum scope scope, struc
         return NULL;
     }
     size_t at = (size_t)(mac[30] << 8 | mac[31]) % SETS;
-    struct entry *set = scope == KNOWN ? throttle->known[at] : throttle->tries[at], *oldest = set;
+    struct entry *set = scope == KNOWN     ? throttle->known[at]
+                        : scope == ADDRESS ? throttle->addresses[at]
+                                           : throttle->tries[at];
+    struct entry *oldest = set;
     for (size_t i = 0; i < WAYS; i++) {
         if (memcmp(set[i].key, mac, KEY_BYTES) == 0) {
             return &set[i];

@@ -56,6 +56,27 @@ def test_tries_run_out_but_not_for_the_owner(broker, owner):
     assert owner.call("GET", "/v1/account")["account"]["email"] == owner.email
 
 
+def test_who_is_refused_is_told_how_long(broker, owner):
+    """Retry-After is the time after which one more try is let through."""
+    address = "127.0.0.43"
+
+    def attempt():
+        connection = http.client.HTTPConnection("127.0.0.1", broker.port, timeout=60, source_address=(address, 0))
+        connection.request("POST", "/v1/session", json.dumps({"email": "waits@throttled.example", "password": "wrong one"}))
+        answer = connection.getresponse()
+        got = answer.status, answer.headers.get("Retry-After"), json.loads(answer.read())["error"]
+        connection.close()
+        return got
+
+    deadline = time.monotonic() + 60
+    while (got := attempt())[0] == 401 and time.monotonic() < deadline:
+        assert got[1] is None
+    status, wait, sentence = got
+    assert status == 429 and 1 <= int(wait) <= 60 and sentence == f"too many attempts; try again in {wait} s"
+    time.sleep(int(wait))  # it is what is tested: the wait that was told is enough
+    assert attempt()[0] == 401
+
+
 def test_wrong_old_passwords_run_out(broker, owner):
     statuses = [owner.http.post(broker.url + "/v1/account/password", json={"old": f"wrong {i}", "new": "another long one"}).status_code
                 for i in range(13)]

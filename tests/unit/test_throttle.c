@@ -106,6 +106,19 @@ static void networks_and_this_host(void **state)
     assert_int_equal(tries(throttle, EMAIL, VIEW("127.0.0.1"), 1000, MINUTE), 10);
 }
 
+/* Entries are found by a hash: an account and an address that fall together count each for itself. */
+static void account_and_address_do_not_collide(void **state)
+{
+    struct throttle *throttle = *state;
+    char email[64], client[32];
+    for (unsigned i = 0; i < 30000; i++) { /* some seven of them in one place, if there were one table */
+        (void)snprintf(email, sizeof email, "u%u@example.com", i);
+        (void)snprintf(client, sizeof client, "10.1.%u.%u", i / 250, i % 250);
+        assert_int_equal(throttle_take(throttle, view_text(email), view_text(client), MINUTE), 0);
+        assert_int_equal(tries(throttle, view_text(email), VIEW("127.0.0.1"), 10, MINUTE), 9);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -114,6 +127,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(strangers_do_not_keep_the_owner_out, set_up, tear_down),
         cmocka_unit_test_setup_teardown(address_with_many_accounts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(networks_and_this_host, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(account_and_address_do_not_collide, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -27,17 +27,18 @@ static struct {
     struct admin *admin;
     int signal_fd;
     bool draining;
-    const char *log_level;
+    const char *log_level, *log_format;
     const char *admin_address;
     const char *user;
     bool die_with_parent;
     bool check_sandbox;
     pid_t parent;
     struct confinement confinement;
-} self = {.signal_fd = -1, .log_level = "info"};
+} self = {.signal_fd = -1, .log_level = "info", .log_format = "text"};
 
 static const struct option common_options[] = {
     {"log-level", OPTION_TEXT, &self.log_level, "LEVEL debug, info, warn or error", false},
+    {"log-format", OPTION_TEXT, &self.log_format, "FORMAT text, or json: an object a line", false},
     {"admin", OPTION_TEXT, &self.admin_address, "HOST:PORT for health and metrics", false},
     {"die-with-parent", OPTION_FLAG, &self.die_with_parent, "stop when the parent process ends",
      false},
@@ -75,17 +76,30 @@ static enum status parse_options(const struct daemon *daemon, int argc, char **a
     return options_parse(program, all, argc, argv);
 }
 
-static enum status open_log(const char *name)
+/* The index of TEXT in the NULL-ended WORDS, or -1. */
+static int word_index(const char *const *words, const char *text)
 {
-    static const char *const levels[] = {"debug", "info", "warn", "error"};
-    for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++) {
-        if (strcmp(self.log_level, levels[i]) == 0) {
-            log_open(name, (enum log_level)i);
-            return STATUS_OK;
+    for (int i = 0; words[i]; i++) {
+        if (strcmp(words[i], text) == 0) {
+            return i;
         }
     }
-    fprintf(stderr, "seks-%s: --log-level takes debug, info, warn or error\n", name);
-    return STATUS_INVALID;
+    return -1;
+}
+
+static enum status open_log(const char *name)
+{
+    static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
+    static const char *const formats[] = {"text", "json", NULL};
+    int level = word_index(levels, self.log_level), format = word_index(formats, self.log_format);
+    if (level < 0 || format < 0) {
+        fprintf(stderr, "seks-%s: --log-%s\n", name,
+                level < 0 ? "level takes debug, info, warn or error" : "format takes text or json");
+        return STATUS_INVALID;
+    }
+    log_open(name, (enum log_level)level);
+    log_use((enum log_format)format);
+    return STATUS_OK;
 }
 
 /* The environment steers libraries (proxies, key logs, CA bundles) and may hold secrets. */

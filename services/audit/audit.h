@@ -85,10 +85,6 @@ bool line_members(struct view fields, struct view *ret_members);
 /* The raw JSON value of a text member of FIELDS, without its quotes; empty when null. */
 struct view line_text(struct view fields, const char *name);
 
-/* Appends TEXT as it stands between the quotes of a JSON string; bytes that are not UTF-8 become
- * U+FFFD. */
-void json_escape(struct view text, struct buffer *ret_text);
-
 /* ---- recent.c ---- */
 
 struct recent;

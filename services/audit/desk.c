@@ -158,6 +158,7 @@ static void take_record(struct open_door *open, struct channel_peer *peer, struc
         refuse(desk, open->door, "a malformed record");
         return;
     }
+    LOG_ABOUT(record.request, record.tenant);
     if (!(open->door->kinds & KIND(record.kind))) {
         refuse(desk, open->door, "a kind of record that is not its own");
         acknowledge(desk, peer, record.call, STATUS_DENIED, 0);

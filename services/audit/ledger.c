@@ -119,11 +119,20 @@ static enum status end_unknown(struct ledger *ledger, uint64_t seq)
     if (status == STATUS_OK && !line_split(buffer_view(&text), &line)) {
         status = STATUS_INVALID;
     }
+    bool known = status == STATUS_OK;
     if (status == STATUS_OK) {
         status = unknown_fields(line.fields, &fields);
     }
-    return status == STATUS_OK ? add_fields(ledger, buffer_view(&fields), (struct sender){0, 0}, &own)
-                               : status;
+    if (status == STATUS_OK) {
+        status = add_fields(ledger, buffer_view(&fields), (struct sender){0, 0}, &own);
+    }
+    if (status != STATUS_OK) {
+        LOG_ABOUT(known ? line_text(line.fields, "request") : VIEW(""),
+                  known ? line_text(line.fields, "tenant") : VIEW(""));
+        log_error("unknown", "record %llu gets no outcome now: %s", (unsigned long long)seq,
+                  status_name(status));
+    }
+    return status;
 }
 
 size_t ledger_give_up(struct ledger *ledger, uint64_t wait_ms)
@@ -132,10 +141,7 @@ size_t ledger_give_up(struct ledger *ledger, uint64_t wait_ms)
     size_t count = 0;
     for (; count < GIVE_UP_MAX && running_oldest(ledger->running, &seq, &claimed_ms) &&
            claimed_ms + wait_ms < now_ms; count++) {
-        enum status status = end_unknown(ledger, seq);
-        if (status != STATUS_OK) {
-            log_error("unknown", "record %llu gets no outcome now: %s", (unsigned long long)seq,
-                      status_name(status));
+        if (end_unknown(ledger, seq) != STATUS_OK) {
             running_claim_oldest(ledger->running, now_ms); /* the others come first */
         }
     }

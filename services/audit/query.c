@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/json_text.h"
 
 enum { FILTERS_MAX = 8, BLOCKS_PER_LOOK = 256 };
 

@@ -167,12 +167,11 @@ static void error_plain(struct buffer *body, struct view detail)
     buffer_append_text(body, "}");
 }
 
-void answer_raw(struct buffer *text, unsigned http, struct view detail, bool api)
+void answer_raw(struct buffer *text, unsigned http, struct view detail, bool api,
+                const char *request)
 {
     CLEANUP(buffer_free) struct buffer body = BUFFER_EMPTY;
-    char request[ID_SIZE_MAX + 1];
     size_t row = error_row(http);
-    id_new("req", request);
     if (api) {
         error_problem(&body, row, detail);
     } else {

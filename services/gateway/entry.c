@@ -18,6 +18,17 @@
 
 enum { HEADERS_BYTES_MAX = 32768, TLS_FILE_MAX = 1 << 20 };
 
+/* libmicrohttpd leaves the blanks behind a value (RFC 9110 section 5.5) in it. */
+struct view visit_header(const struct visit *visit, const char *name)
+{
+    struct view value =
+        view_text(MHD_lookup_connection_value(visit->connection, MHD_HEADER_KIND, name));
+    while (value.size > 0 && strchr(" \t", value.data[value.size - 1])) {
+        value.size--;
+    }
+    return value;
+}
+
 struct head {
     size_t count, bytes, hosts, lengths, codings;
     bool malformed, upgrade;

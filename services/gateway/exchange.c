@@ -33,6 +33,7 @@ void exchange_drop_call(struct exchange *exchange, bool cancel)
     if (exchange->call && cancel) {
         struct proxy_cancel message = {exchange->call};
         if (proxy_send(exchange->proxy, &proxy_cancel_schema, &message) != STATUS_OK) {
+            LOG_ABOUT(log_id(exchange->visit->request), VIEW(""));
             log_debug("cancel", "the proxy is away");
         }
     }
@@ -106,6 +107,7 @@ static ssize_t read_down(void *arg, uint64_t position, char *room, size_t size)
     buffer_consume(&exchange->down, size);
     struct proxy_credit message = {exchange->call, size};
     if (exchange->call && proxy_send(exchange->proxy, &proxy_credit_schema, &message) != STATUS_OK) {
+        LOG_ABOUT(log_id(exchange->visit->request), VIEW(""));
         log_debug("credit", "the proxy is away");
     }
     return (ssize_t)size;
@@ -180,6 +182,7 @@ static void collect_data(struct exchange *exchange, const struct proxy_data *dat
         visit_resume(exchange->visit);
     } else if (credit.bytes > 0 &&
                proxy_send(exchange->proxy, &proxy_credit_schema, &credit) != STATUS_OK) {
+        LOG_ABOUT(log_id(exchange->visit->request), VIEW(""));
         log_debug("credit", "the proxy is away");
     }
 }

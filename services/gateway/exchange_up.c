@@ -37,6 +37,7 @@ void exchange_send_collected(struct exchange *exchange)
         if (collect->sent == collect->body.size) {
             struct proxy_body last = {exchange->call, {NULL, 0}, true};
             if (proxy_send(exchange->proxy, &proxy_body_schema, &last) != STATUS_OK) {
+                LOG_ABOUT(log_id(exchange->visit->request), VIEW(""));
                 log_debug("body", "the proxy is away");
             }
         }

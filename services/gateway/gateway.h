@@ -74,10 +74,13 @@ void http_drain(struct loop *loop);
 void http_close(void);
 void visit_suspend(struct visit *visit);
 void visit_resume(struct visit *visit); /* takes one that is not suspended too */
-struct view visit_header(const struct visit *visit, const char *name); /* empty when absent */
 
 size_t http_connections(void);
 size_t http_visits(void);
+
+/* ---- entry.c (entry.h) ---- */
+
+struct view visit_header(const struct visit *visit, const char *name); /* empty when absent */
 
 /* ---- metrics.c ---- */
 
@@ -195,8 +198,10 @@ enum MHD_Result answer_send(struct visit *visit, unsigned http, const char *type
 /* The same as JSON for a body that may hold a secret: takes BODY, and wipes it once it was sent. */
 enum MHD_Result answer_secret(struct visit *visit, unsigned http, struct buffer *body,
                               const char *const *headers);
-/* An error as bytes, head and all, for a connection that ends with it before there is a visit. */
-void answer_raw(struct buffer *text, unsigned http, struct view detail, bool api);
+/* An error as bytes, head and all, for a connection that ends with it before there is a visit; REQUEST is
+ * its id. */
+void answer_raw(struct buffer *text, unsigned http, struct view detail, bool api,
+                const char *request);
 /* The error in the form of the path: problem+json under /api, XML for AWS4, {"ok":false} else.
  * DETAIL may be empty. */
 enum MHD_Result answer_error(struct visit *visit, unsigned http, struct view detail, bool aws4);

@@ -97,17 +97,6 @@ void visit_resume(struct visit *visit)
     }
 }
 
-/* libmicrohttpd leaves the blanks behind a value (RFC 9110 section 5.5) in it. */
-struct view visit_header(const struct visit *visit, const char *name)
-{
-    struct view value =
-        view_text(MHD_lookup_connection_value(visit->connection, MHD_HEADER_KIND, name));
-    while (value.size > 0 && strchr(" \t", value.data[value.size - 1])) {
-        value.size--;
-    }
-    return value;
-}
-
 /* ---- connections ---- */
 
 static struct connection *connection_of(struct MHD_Connection *mhd)
@@ -255,6 +244,7 @@ static void judge(struct connection *connection, uint64_t now, bool paced)
     if (!visit || (!visit->begun && !visit->answered)) {
         judge_silence(connection, now);
     } else if (paced) {
+        LOG_ABOUT(log_id(visit->request), VIEW(""));
         judge_pace(connection, now);
     }
     if (reads_due(reads) && (!visit || !(visit->suspended || visit->answered))) {
@@ -377,6 +367,7 @@ static bool is_vetted(struct visit *visit)
         visit->vetted = connection && reads_take_head(&connection->reads, strlen(visit->target));
     }
     if (!visit->vetted) {
+        LOG_ABOUT(log_id(visit->request), VIEW(""));
         log_error("vetting", "a request came around the vetting, and was refused");
     }
     return visit->vetted;
@@ -393,6 +384,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *mhd, const c
     if (!visit || !visit->target || visit->gone || !is_vetted(visit)) {
         return MHD_NO;
     }
+    LOG_ABOUT(log_id(visit->request), VIEW(""));
     if (!visit->seen && !may_have_body(visit)) {
         visit->seen = true;
         return MHD_YES;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/log.h"
 #include "common/metrics.h"
 
 static struct {
@@ -25,8 +26,17 @@ static const char *kind_of(const struct visit *visit)
     return "page";
 }
 
+/* Not the target, which may hold what is nobody's business: the audit log has the path. */
+static void tell(const struct visit *visit)
+{
+    LOG_ABOUT(log_id(visit->request), VIEW(""));
+    log_debug("request", "%s %s: %u in %llu us", visit->method, visit->provider ? visit->provider : "-",
+              visit->http, (unsigned long long)(clock_mono_us() - visit->began_us));
+}
+
 void metrics_visit(const struct visit *visit)
 {
+    tell(visit);
     const char *http = metrics_http(visit->http);
     tally_add(&metrics.requests, kind_of(visit), http);
     if (visit->provider) {

@@ -130,12 +130,15 @@ static void refuse(struct reads *reads, void *session)
 {
     CLEANUP(buffer_free) struct buffer text = BUFFER_EMPTY;
     const struct vet *vet = &reads->vet;
+    char request[ID_SIZE_MAX + 1];
     reads->refused = true;
+    id_new("req", request);
     if (!reads->visit || !reads->visit->answered) { /* else it would come into an answer's middle */
-        answer_raw(&text, vet->http, view_text(vet->why), vet->api);
+        answer_raw(&text, vet->http, view_text(vet->why), vet->api, request);
         send_error(reads, buffer_view(&text), session);
     }
     end_in_order(reads->fd);
+    LOG_ABOUT(log_id(request), VIEW(""));
     log_debug("refused", "%u: %s", vet->http, vet->why);
 }
 

@@ -37,7 +37,7 @@ static struct {
     size_t count;
     struct used *used[USED_SLOTS];
     uint64_t drains_from_ms; /* 0: it takes calls */
-    struct log_limit limit;
+    struct log_limit limit, failure_limit;
 } calls;
 
 /* Ids count up, so calls spread evenly. */
@@ -46,12 +46,19 @@ static struct call **bucket_of(uint64_t id)
     return &calls.buckets[id % BUCKETS];
 }
 
-static void refuse(const char *what)
+/* Of REQUEST and TENANT where the record told them, both as its sender says. */
+static void refuse_call(const char *what, struct view request, struct view tenant)
 {
     uint64_t count;
     if (log_due(&calls.limit, &count)) {
+        LOG_ABOUT(request, tenant);
         log_warn("refused", "%s (%llu times)", what, (unsigned long long)count);
     }
+}
+
+static void refuse(const char *what)
+{
+    refuse_call(what, VIEW(""), VIEW(""));
 }
 
 /* ---- single use ---- */
@@ -134,8 +141,22 @@ static void call_free(struct call *call)
     free(call);
 }
 
+/* The provider's name is the table's, DETAIL a sentence of ours or libcurl's. */
+static void tell_failure(const struct call *call, enum status status, const char *detail)
+{
+    uint64_t count;
+    if (log_due(&calls.failure_limit, &count)) {
+        LOG_ABOUT(log_id(call->request), log_id(call->tenant));
+        log_warn("call", "%s: %s: %s (%llu calls failed since the last such line)",
+                 call->provider->name, status_name(status), detail, (unsigned long long)count);
+    }
+}
+
 void call_end(struct call *call, enum status status, const char *detail)
 {
+    if (status != STATUS_OK && status_http(status) >= 500) {
+        tell_failure(call, status, detail);
+    }
     outcome_record(call, status);
     bool unseen = status != STATUS_OK && call->head_due; /* the client gets an error instead */
     if (status != STATUS_CANCELLED && !unseen) {
@@ -265,7 +286,7 @@ static void on_call(struct channel_peer *peer, struct view record)
     }
     const struct provider *provider = providers_find(calls.providers, message.provider);
     if (!provider || open_grant(&message, provider, &content, &credentials) != STATUS_OK) {
-        refuse("a grant that does not open");
+        refuse_call("a grant that does not open", message.request, message.tenant);
         send_end(peer, message.call, STATUS_DENIED, "the grant is not valid here");
         return;
     }

@@ -61,11 +61,12 @@ static void on_record(void *arg, struct channel_peer *peer, struct view record)
     if (status == STATUS_STORAGE_FULL) {
         return;
     }
-    if (status != STATUS_OK) {
-        log_warn("audit", "an outcome was refused: %s", status_name(status));
-    }
     for (struct outcome **at = &outcomes.first; *at; at = &(*at)->next) {
         if ((*at)->call == ack.call) {
+            if (status != STATUS_OK) {
+                LOG_ABOUT(log_id((*at)->request), VIEW(""));
+                log_warn("audit", "an outcome was refused: %s", status_name(status));
+            }
             drop(at);
             return;
         }
@@ -219,13 +220,15 @@ void outcome_record(const struct call *call, enum status status)
     count(call, status);
     struct outcome *outcome = calloc(1, sizeof *outcome);
     if (!outcome) {
-        log_error("outcome", "no memory for the outcome of %s", call->request);
+        LOG_ABOUT(log_id(call->request), log_id(call->tenant));
+        log_error("outcome", "no memory for the outcome");
         return;
     }
     outcome->call = outcomes.next_call++;
     memcpy(outcome->request, call->request, sizeof outcome->request);
     if (encode(call, status, outcome) != STATUS_OK) {
-        log_error("outcome", "cannot encode the outcome of %s", call->request);
+        LOG_ABOUT(log_id(call->request), log_id(call->tenant));
+        log_error("outcome", "cannot encode the outcome");
         buffer_free(&outcome->record);
         free(outcome);
         return;

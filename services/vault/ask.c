@@ -24,6 +24,7 @@ static void ask_free(struct pending *pending)
     buffer_free(&ask->box);
     explicit_bzero(ask, sizeof *ask);
     free(ask);
+    log_about_nothing();
 }
 
 enum status ask_refuse(struct ask *ask, enum status status, const char *format, ...)
@@ -142,6 +143,7 @@ static void step_apply(struct ask *ask)
 static void acknowledged(void *arg, const struct audit_result *result)
 {
     struct ask *ask = arg;
+    LOG_ABOUT(ask->in.request, log_id(ask->tenant));
     if (!ask->pending.peer) {
         ask_free(&ask->pending);
     } else if (result->status != STATUS_OK) {
@@ -168,6 +170,7 @@ static void step_record(struct ask *ask)
 static void hashed(void *arg)
 {
     struct ask *ask = arg;
+    LOG_ABOUT(ask->in.request, log_id(ask->tenant));
     if (!ask->pending.peer) {
         ask_free(&ask->pending);
         return;
@@ -225,6 +228,7 @@ void take_ask(struct vault *vault, struct channel_peer *peer, struct view record
         ask_free(&ask->pending);
         return;
     }
+    LOG_ABOUT(ask->in.request, log_id(ask->tenant));
     ask->operation = operation_of(ask->in.op);
     if (!ask->operation || vault->pending_count > PENDING_MAX) {
         ask->operation = operation_of(VAULT_OP_INTAKE_KEY);

@@ -27,6 +27,7 @@ struct held {
     struct vault *vault;
     uint64_t call;
     uint64_t asked_us;
+    char request[ID_SIZE_MAX + 1];
     struct buffer answer;   /* encoded vault_grant */
 };
 
@@ -377,6 +378,7 @@ static void held_free(struct pending *pending)
     pending_remove(held->vault, &held->pending);
     buffer_free(&held->answer);
     free(held);
+    log_about_nothing();
 }
 
 /* Whether the same question of the same gateway is held already: what was on its way to a vault that died
@@ -398,6 +400,7 @@ static void intent_acknowledged(void *arg, const struct audit_result *result)
     struct held *held = arg;
     struct channel_peer *peer = held->pending.peer;
     bool conflict = result->status == STATUS_CONFLICT;
+    LOG_ABOUT(log_id(held->request), VIEW(""));
     histogram_add(&held->vault->audit_wait, clock_mono_us() - held->asked_us);
     if (peer && result->status == STATUS_OK) {
         held->vault->counters.granted++;
@@ -422,6 +425,7 @@ static enum status hold(struct decision *decision, struct channel_peer *peer,
     held->vault = decision->vault;
     held->call = decision->in.call;
     held->asked_us = clock_mono_us();
+    (void)view_copy(decision->in.request, held->request, sizeof held->request); /* it fits */
     enum status status =
         audit_submit(decision->vault->audit, &record, intent_acknowledged, held);
     if (status != STATUS_OK) {
@@ -472,6 +476,7 @@ void take_authorize(struct vault *vault, struct channel_peer *peer, struct view 
         vault_refuse_record(vault, "that is malformed");
         return;
     }
+    LOG_ABOUT(decision.in.request, log_id(decision.tenant));
     decision.provider = providers_find(vault->providers, decision.in.provider);
     enum status status = decide(&decision, peer);
     if (status == STATUS_OK) {

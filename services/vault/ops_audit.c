@@ -18,6 +18,7 @@ static enum status refuse(struct ask *ask, enum status status)
 static void page_came(void *arg, const struct audit_result *result)
 {
     struct ask *ask = arg;
+    LOG_ABOUT(ask->in.request, log_id(ask->tenant));
     if (result->status != STATUS_OK) {
         ask_finish(ask, refuse(ask, result->status));
         return;

@@ -1,0 +1,1 @@
+seks_unit_test(test_log common)

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +13,12 @@
 
 #include "common/log.h"
 
-enum { PATH_BYTES = 4096, DNS_PORT = 53 };
+enum {
+    PATH_BYTES = 4096,
+    DNS_PORT = 53,
+    PUBLIC_ENTRIES_MAX = 1000, /* the system's authorities are some 300 */
+    PUBLIC_DEPTH_MAX = 3,      /* a mounted ConfigMap has one level below it */
+};
 
 static void add_rule(struct confinement *confinement, const char *path, uint64_t rights)
 {
@@ -54,6 +60,51 @@ void confine_read_in(struct confinement *confinement, const char *dir, const cha
     char path[PATH_BYTES];
     if (dir && snprintf(path, sizeof path, "%s/%s", dir, name) < (int)sizeof path) {
         confine_read(confinement, path);
+    }
+}
+
+/* Whether all below the directory FD, which it closes, may be read by everybody, and made by few. */
+static bool is_public(int fd, size_t depth, size_t *entries)
+{
+    struct stat info;
+    DIR *list = fd >= 0 ? fdopendir(fd) : NULL;
+    bool good = list && fstat(fd, &info) == 0 && !(info.st_mode & S_IWOTH) && depth <= PUBLIC_DEPTH_MAX;
+    for (struct dirent *entry; good && (entry = readdir(list));) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) {
+            continue;
+        }
+        good = ++*entries <= PUBLIC_ENTRIES_MAX &&
+               fstatat(fd, entry->d_name, &info, AT_SYMLINK_NOFOLLOW) == 0;
+        if (good && S_ISDIR(info.st_mode)) {
+            good = (info.st_mode & S_IROTH) && (info.st_mode & S_IXOTH) &&
+                   is_public(openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC),
+                             depth + 1, entries);
+        } else if (good && !S_ISLNK(info.st_mode)) { /* what a link names is no part of the directory */
+            good = S_ISREG(info.st_mode) && (info.st_mode & S_IROTH);
+        }
+    }
+    if (list) {
+        closedir(list);
+    } else if (fd >= 0) {
+        close(fd);
+    }
+    return good;
+}
+
+void confine_read_replaced(struct confinement *confinement, const char *path)
+{
+    char dir[PATH_BYTES];
+    size_t entries = 0;
+    confine_read(confinement, path);
+    if (!path || snprintf(dir, sizeof dir, "%s", path) >= (int)sizeof dir) {
+        return;
+    }
+    const char *name = dirname(dir);
+    if (is_public(open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC), 0, &entries)) {
+        confine_read(confinement, name);
+    } else {
+        log_info("confine", "%s is read as long as it is this file: one that is renamed to it needs a restart, "
+                 "since its directory has files that not everybody may read", path);
     }
 }
 

@@ -20,6 +20,11 @@ struct confinement;
  * that is replaced later (another inode) is not covered: name its directory for that. */
 void confine_read(struct confinement *confinement, const char *path);
 
+/* May read this file, and also one that is put in its place by renaming when its directory holds nothing
+ * but what everybody on the host may read (no key, no home directory); otherwise the log says that it
+ * may not be replaced so. */
+void confine_read_replaced(struct confinement *confinement, const char *path);
+
 /* May read the file NAME in DIR, such as one key of several. */
 void confine_read_in(struct confinement *confinement, const char *dir, const char *name);
 

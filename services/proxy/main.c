@@ -1,7 +1,6 @@
 /* main.c - the proxy: opens grants, calls providers, streams answers. */
 #include "services/proxy/proxy.h"
 
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,11 +40,9 @@ static uint16_t port_of(const char *origin)
     return strncmp(origin, "http:", 5) == 0 ? 80 : 443;
 }
 
-/* Its providers' ports and no others; the authorities to trust are replaced as files now and then, so
- * their directory is named. */
+/* Its providers' ports and no others; the authorities to trust are replaced as files now and then. */
 static enum status proxy_confine(struct confinement *confinement)
 {
-    static char ca_dir[4096];
     const char *why = "";
     enum status status = providers_load(providers_file, &providers, &why);
     if (status != STATUS_OK) {
@@ -55,11 +52,9 @@ static enum status proxy_confine(struct confinement *confinement)
     for (size_t i = 0; i < providers_count(providers); i++) {
         const struct provider *provider = providers_at(providers, i);
         confine_connect_tcp(confinement, port_of(provider->origin));
-        confine_read(confinement, provider->ca_file);
+        confine_read_replaced(confinement, provider->ca_file);
     }
-    snprintf(ca_dir, sizeof ca_dir, "%s", ca_file);
-    confine_read(confinement, ca_file);
-    confine_read(confinement, view_starts(view_text(ca_dir), "/etc/ssl/") ? dirname(ca_dir) : NULL);
+    confine_read_replaced(confinement, ca_file);
     confine_read(confinement, "/etc/ssl/openssl.cnf");
     confine_read_in(confinement, key_dir, "grant.key");
     confine_read_in(confinement, key_dir, "proxy.curve");

@@ -7,6 +7,22 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+enum { CA_CACHE_MAX_S = 3600 };
+
+/* libcurl keeps the certificates that it has read for so many seconds: no longer than since the file was
+ * changed or replaced, so what it read before that is read again. */
+static long cache_seconds(const char *ca_file)
+{
+    struct stat info;
+    time_t now = time(NULL);
+    if (stat(ca_file, &info) != 0 || info.st_ctime >= now) {
+        return 0;
+    }
+    return now - info.st_ctime < CA_CACHE_MAX_S ? (long)(now - info.st_ctime) : CA_CACHE_MAX_S;
+}
 
 enum status upstream_configure(CURL *easy, const struct provider *provider, const char *ca_file)
 {
@@ -30,6 +46,7 @@ enum status upstream_configure(CURL *easy, const struct provider *provider, cons
         {CURLOPT_TIMEOUT_MS, 0},
         {CURLOPT_EXPECT_100_TIMEOUT_MS, 1},
         {CURLOPT_DNS_CACHE_TIMEOUT, 60},
+        {CURLOPT_CA_CACHE_TIMEOUT, cache_seconds(provider->ca_file ? provider->ca_file : ca_file)},
     };
     const struct {
         CURLoption option;

@@ -23,7 +23,9 @@ enum audit_kind { AUDIT_INTENT, AUDIT_OUTCOME, AUDIT_DENIED, AUDIT_ACCOUNT, AUDI
 
 /* One record; `seq`, `time`, `prev` and `hash` are the audit daemon's own.  Empty text is null.
  * PATH has no query.  Sent again after a lost acknowledgement it is acknowledged again and not
- * written twice: an intent or outcome is known by its `request`. */
+ * written twice: an intent, an outcome or what an account did is known by its `request`.  BOUND is not
+ * written: of an intent, the first bytes of the id of the one proxy process that its grant is for, so that
+ * two vaults cannot be led to give grants for two. */
 #define FIELDS_audit_record(F, L, M)      \
     F(M, call, UINT, UINT64_MAX)          \
     F(M, kind, UINT, AUDIT_SYSTEM)        \
@@ -41,11 +43,12 @@ enum audit_kind { AUDIT_INTENT, AUDIT_OUTCOME, AUDIT_DENIED, AUDIT_ACCOUNT, AUDI
     F(M, bytes_in, UINT, UINT64_MAX)      \
     F(M, bytes_out, UINT, UINT64_MAX)     \
     F(M, duration_ms, UINT, UINT64_MAX)   \
-    F(M, client, TEXT, CLIENT_MAX)
+    F(M, client, TEXT, CLIENT_MAX)        \
+    F(M, bound, UINT, UINT64_MAX)
 PROTO_DECLARE(audit_record);
 
-/* STATUS_OK: the record is on disk as number SEQ.  STATUS_CONFLICT: another intent has this request
- * id.  STATUS_STORAGE_FULL and others: it is not on disk and never will be. */
+/* STATUS_OK: the record is on disk as number SEQ.  STATUS_CONFLICT: another intent, or what an
+ * account did, has this request id.  STATUS_STORAGE_FULL and others: it is not on disk and never will be. */
 #define FIELDS_audit_ack(F, L, M)  \
     F(M, call, UINT, UINT64_MAX)   \
     F(M, status, UINT, UINT16_MAX) \

@@ -143,9 +143,13 @@ PROTO_DECLARE(vault_ask);
     F(M, wait_s, UINT, WAIT_S_MAX)
 PROTO_DECLARE(vault_answer);
 
-/* Told to every gateway that is up, not asked for: why the vault does not serve; empty when it
- * does. */
-#define FIELDS_vault_state(F, L, M) F(M, text, TEXT, STATE_MAX)
+/* Told to every gateway that is up, not asked for.  TEXT: why the vault does not serve; empty when it
+ * does.  AVOID: another one is better asked, if there is one, since this one misses what it needs.  LEAVING:
+ * it is about to stop; it answers what it has, and what crosses this message. */
+#define FIELDS_vault_state(F, L, M) \
+    F(M, text, TEXT, STATE_MAX)     \
+    F(M, avoid, BOOL, 1)            \
+    F(M, leaving, BOOL, 1)
 PROTO_DECLARE(vault_state);
 
 /* COUNT requests of CLIENT that the gateway refused by itself, for REASON; REQUEST is one of them.

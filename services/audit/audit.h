@@ -91,13 +91,14 @@ struct recent;
 struct recent *recent_new(void); /* NULL for want of memory */
 void recent_free(struct recent **recent);
 
-/* Who sent a record: the process (of its instance id; 0: not known), and its own number for it. */
+/* Who sent a record: the process (of its instance id; 0: not known), and its own number for it; and for an
+ * intent what its grant is bound to. */
 struct sender {
-    uint64_t process, call;
+    uint64_t process, call, bound;
 };
 
-/* STATUS_OK: there, as number RET_SEQ, and sent again.  STATUS_CONFLICT: an intent or outcome of this
- * request is there, but it is not the same or was not just sent again.  STATUS_NOT_FOUND.  Views as
+/* STATUS_OK: there, as number RET_SEQ, and sent again.  STATUS_CONFLICT: an intent, an outcome or an
+ * account's deed of this request is there, but it is not the same or was not just sent again.  STATUS_NOT_FOUND.  Views as
  * line_fields() made them. */
 MUST_USE enum status recent_find(struct recent *recent, struct view fields, struct sender sender,
                                  uint64_t *ret_seq);
@@ -233,7 +234,7 @@ MUST_USE enum status ledger_open(const struct ledger_options *options, struct le
 void ledger_close(struct ledger **ledger);
 
 /* Stages RECORD of process SENDER (0: not known) as number RET_SEQ, or finds it there already.
- * STATUS_CONFLICT: another intent or outcome has its request id, or its call is over.  STATUS_NOT_FOUND:
+ * STATUS_CONFLICT: another intent, outcome or account's deed has its request id, or its call is over.  STATUS_NOT_FOUND:
  * an outcome without an intent. */
 MUST_USE enum status ledger_take(struct ledger *ledger, const struct audit_record *record,
                                  uint64_t sender, uint64_t *ret_seq);

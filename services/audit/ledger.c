@@ -88,7 +88,7 @@ enum status ledger_take(struct ledger *ledger, const struct audit_record *record
     buffer_clear(&ledger->fields);
     enum status status = line_fields(record, &ledger->fields);
     return status == STATUS_OK ? add_fields(ledger, buffer_view(&ledger->fields),
-                                            (struct sender){sender, record->call}, ret_seq)
+                                            (struct sender){sender, record->call, record->bound}, ret_seq)
                                : status;
 }
 
@@ -124,7 +124,7 @@ static enum status end_unknown(struct ledger *ledger, uint64_t seq)
         status = unknown_fields(line.fields, &fields);
     }
     if (status == STATUS_OK) {
-        status = add_fields(ledger, buffer_view(&fields), (struct sender){0, 0}, &own);
+        status = add_fields(ledger, buffer_view(&fields), (struct sender){0}, &own);
     }
     if (status != STATUS_OK) {
         LOG_ABOUT(known ? line_text(line.fields, "request") : VIEW(""),

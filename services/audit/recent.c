@@ -1,8 +1,9 @@
 /* recent.c - which requests have a record already, for the last RECENT_MAX records.
  *
- * An intent or an outcome is known by its request id alone, any other record by all its fields too.
- * And a record is only the same one when its sender sent just that again, under the same number; a
- * gateway that asks twice with one request id has done two things.
+ * An intent, an outcome, or what an account did, is known by its request id alone, any other record by
+ * all its fields too.  And a record is only the same one when its sender sent just that again, under the
+ * same number; a gateway that asks twice with one request id is refused the second time, whichever
+ * vault it asks: so it can ask again when one does not answer, and nothing is done twice.
  * A ring of entries with chains from a table of heads; a colliding hash cannot make two requests
  * one, for the id itself is compared. */
 #include "services/audit/audit.h"
@@ -68,6 +69,11 @@ static uint64_t mix(uint64_t hash, struct view text)
     return hash ^ (hash >> 29);
 }
 
+static bool known_by_id(const struct entry *entry)
+{
+    return entry->kind == 'i' || entry->kind == 'o' || entry->kind == 'a';
+}
+
 /* False for a record without a request, which cannot be known again. */
 static bool describe(const struct recent *recent, struct view fields, struct entry *ret_entry)
 {
@@ -80,7 +86,10 @@ static bool describe(const struct recent *recent, struct view fields, struct ent
     memcpy(entry.request, request.data, request.size);
     entry.digest = mix(recent->seed, fields);
     entry.key = mix(mix(recent->seed, kind), request);
-    if (entry.kind != 'i' && entry.kind != 'o') {
+    if (entry.kind == 'a' && view_is(line_text(fields, "decision"), "fail")) {
+        entry.kind = 'f'; /* comes after what it is about */
+    }
+    if (!known_by_id(&entry)) {
         entry.key ^= entry.digest;
     }
     *ret_entry = entry;
@@ -106,7 +115,9 @@ static bool sent_again(const struct recent *recent, const struct entry *found, s
         return sender.process == 0 || clock_mono_ms() - recent->began_ms < UNKNOWN_SENDER_MS;
     }
     if (found->kind == 'i' && found->sender.process != sender.process) {
-        return true; /* the vault was restarted, and the gateway asks the new one */
+        /* The gateway asks another vault, or one that was restarted: for the same proxy, which
+         * takes only one of two grants for a request. */
+        return found->sender.bound == sender.bound;
     }
     return sender.process == 0 || found->kind == 'o' ||
            (found->sender.process == sender.process && found->sender.call == sender.call);
@@ -126,8 +137,7 @@ enum status recent_find(struct recent *recent, struct view fields, struct sender
             continue;
         }
         bool again = entry->digest == wanted.digest && sent_again(recent, entry, sender);
-        bool known_by_id = entry->kind == 'i' || entry->kind == 'o';
-        if (!again && known_by_id) {
+        if (!again && known_by_id(entry)) {
             return STATUS_CONFLICT;
         }
         if (again) {

@@ -32,9 +32,9 @@ struct api_call;
 struct collect;
 
 struct config {
-    const char *listen, *public_url, *key_dir, *vault, *providers_file;
+    const char *listen, *public_url, *key_dir, *providers_file;
     const char *tls_cert, *tls_key;
-    struct option_list *proxies;
+    struct option_list *vaults, *proxies;
     uint64_t body_max, header_deadline_ms;
     uint64_t rate_min, pace_window_ms; /* bytes a second of a body, over how long; see pace.h */
     struct option_list *allow_hosts;
@@ -128,12 +128,12 @@ typedef void answer_fn(void *arg, enum status status, const struct vault_answer 
 MUST_USE enum status links_open(struct loop *loop);
 void links_close(void);
 bool links_ready(void);
-size_t links_questions(void); /* that wait for the vault */
+size_t links_questions(void); /* that wait for a vault */
+void links_metrics(struct buffer *text); /* what is known of each vault */
 const char *links_unready(void); /* NULL when calls can be served, or why they cannot */
 
-/* Asks the vault; `call` is filled in here.  FN runs once, later, unless forgotten: with the answer's
- * own status, or STATUS_UNAVAILABLE when the vault did not answer within VAULT_WAIT_MS.  An authorize
- * is asked again of a restarted vault; an operation that a dead vault had is not.
+/* Asks a vault; `call` is filled in here.  FN runs once, later, unless forgotten: with the answer's
+ * own status, or STATUS_UNAVAILABLE when no vault answered within VAULT_WAIT_MS.
  * Returns 0 for want of room, then FN never runs. */
 enum { VAULT_WAIT_MS = 5000 };
 uint64_t vault_authorize_send(struct vault_authorize *message, grant_fn *fn, void *arg);
@@ -149,6 +149,7 @@ MUST_USE enum status proxies_open(struct loop *loop);
 void proxies_close(void);
 size_t proxies_calls(void); /* that run or were promised a proxy */
 size_t proxies_up(void);
+void proxies_metrics(struct buffer *text); /* what is known of each */
 /* Calls FN(ARG) once a proxy is up, or after PROXY_WAIT_MS all the same, unless it is forgotten.
  * STATUS_INTERNAL for want of memory. */
 enum { PROXY_WAIT_MS = 5000 };

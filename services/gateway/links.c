@@ -1,7 +1,9 @@
-/* links.c - the gateway's channel to the vault; proxies.c has those to the proxies.
+/* links.c - the gateway's questions to the vaults (peers.c).
  *
- * A question stays here with its encoded bytes until it is answered, given up or forgotten, so that
- * a vault that restarts costs its askers a wait and no error. */
+ * A question stays here with its encoded bytes until it is answered, given up or forgotten, and is asked
+ * again of another vault, or of a restarted one, when the one that had it does not answer: that costs
+ * its asker a wait and no error.  Asking twice does nothing twice: the audit log takes the record of a
+ * request once, and nothing is done before that record is on disk. */
 #include "services/gateway/gateway.h"
 
 #include <stdlib.h>
@@ -9,9 +11,13 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "services/gateway/peers.h"
 #include "services/gateway/slots.h"
 
-enum { SWEEP_MS = 100 };
+enum {
+    SWEEP_MS = 100,
+    REFUSED_MS = 150, /* a refusal that came as soon is that of a closed door, and costs no wait */
+};
 
 struct question {
     uint64_t id;
@@ -20,14 +26,15 @@ struct question {
     grant_fn *on_grant; /* an authorize, or */
     answer_fn *on_answer;
     void *arg;
-    uint64_t deadline_ms;
+    uint64_t asked_ms;
+    struct peer *vault; /* that has it, NULL for none */
     bool sent;
-    uint8_t sent_to[CHANNEL_INSTANCE_BYTES];
+    uint8_t sent_to[CHANNEL_INSTANCE_BYTES]; /* the last process that was asked */
 };
 
 static struct {
     struct loop *loop;
-    struct channel *vault;
+    struct peers *vaults;
     struct question *first;
     int sweep_timer;
     struct log_limit limit;
@@ -42,10 +49,19 @@ static void complain(const char *what)
     }
 }
 
-/* ---- the vault ---- */
+/* ---- questions ---- */
+
+static void take_back(struct question *question)
+{
+    if (question->vault) {
+        peer_leave(question->vault);
+        question->vault = NULL;
+    }
+}
 
 static void question_free(struct question *question)
 {
+    take_back(question);
     *question->at = question->next;
     if (question->next) {
         question->next->at = question->at;
@@ -63,18 +79,33 @@ static void give_up(struct question *question)
     question_free(question);
     if (copy.on_grant) {
         copy.on_grant(copy.arg, STATUS_UNAVAILABLE, NULL);
-    } else {
-        copy.on_answer(copy.arg, STATUS_UNAVAILABLE, NULL);
+        return;
     }
+    const struct vault_answer answer = {
+        .detail = copy.sent ? VIEW("no vault answered in time: whether it was done is not known")
+                            : VIEW("no vault is there: nothing was done, try again"),
+    };
+    copy.on_answer(copy.arg, STATUS_UNAVAILABLE, &answer);
 }
 
+/* Gives it to the best vault; it waits when there is none. */
 static void question_send(struct question *question)
 {
-    struct channel_peer *peer = channel_server(links.vault);
-    if (channel_send(peer, buffer_view(&question->record)) == STATUS_OK) {
-        question->sent = true;
-        memcpy(question->sent_to, channel_peer_instance(peer).data, CHANNEL_INSTANCE_BYTES);
+    struct peer *vault = peers_best(links.vaults);
+    if (!vault) {
+        return;
     }
+    struct channel_peer *peer = peer_channel(vault);
+    struct view instance = channel_peer_instance(peer);
+    bool has_it = question->sent &&
+                  view_equal(instance, view_of(question->sent_to, sizeof question->sent_to));
+    if (!has_it && channel_send(peer, buffer_view(&question->record)) != STATUS_OK) {
+        return;
+    }
+    question->sent = true;
+    memcpy(question->sent_to, instance.data, sizeof question->sent_to);
+    question->vault = vault;
+    peer_take(vault);
 }
 
 static struct question *question_new(void *arg)
@@ -89,7 +120,7 @@ static struct question *question_new(void *arg)
                                   .next = links.first,
                                   .at = &links.first,
                                   .arg = arg,
-                                  .deadline_ms = clock_mono_ms() + VAULT_WAIT_MS};
+                                  .asked_ms = clock_mono_ms()};
     if (question->next) {
         question->next->at = &question->next;
     }
@@ -134,9 +165,12 @@ enum status vault_tell(const struct schema *schema, const void *message)
 {
     CLEANUP(buffer_free) struct buffer record = BUFFER_EMPTY;
     enum status status = proto_encode(schema, message, &record);
-    return status == STATUS_OK
-               ? channel_send(channel_server(links.vault), buffer_view(&record))
-               : status;
+    const struct peer *vault = peers_best(links.vaults);
+    if (status == STATUS_OK) {
+        status = vault ? channel_send(peer_channel(vault), buffer_view(&record))
+                       : STATUS_UNAVAILABLE;
+    }
+    return status;
 }
 
 void vault_forget(uint64_t id)
@@ -147,85 +181,114 @@ void vault_forget(uint64_t id)
     }
 }
 
-static void on_vault_up(void *arg, struct channel_peer *peer)
+/* ---- what the vaults say ---- */
+
+static void on_vault_up(struct peer *vault)
 {
-    (void)arg;
-    for (struct question *question = links.first, *next; question; question = next) {
-        next = question->next;
-        bool restarted = question->sent && memcmp(question->sent_to,
-                                                  channel_peer_instance(peer).data,
-                                                  CHANNEL_INSTANCE_BYTES) != 0;
-        if (restarted && question->on_answer) {
-            give_up(question); /* whether the dead vault did it is not known */
-            continue;
-        }
-        if (restarted || !question->sent) {
+    (void)vault;
+    for (struct question *question = links.first; question; question = question->next) {
+        if (!question->vault) {
             question_send(question);
         }
     }
 }
 
-/* Why the vault does not serve, empty when it does: for /readyz. */
-static char vault_state[STATE_MAX + 1];
+static void on_vault_lost(struct peer *vault)
+{
+    for (struct question *question = links.first; question; question = question->next) {
+        if (question->vault == vault) {
+            take_back(question);
+            question_send(question);
+        }
+    }
+}
 
-static void on_state(struct view record)
+static void on_state(struct peer *vault, struct view record)
 {
     struct vault_state state;
     if (proto_decode(&vault_state_schema, record, &state) != STATUS_OK ||
-        !view_copy(state.text, vault_state, sizeof vault_state)) {
-        complain("the vault sent a malformed state");
+        !view_copy(state.text, vault->closed, sizeof vault->closed)) {
+        complain("a vault sent a malformed state");
+        return;
     }
+    vault->avoid = state.avoid;
+    vault->leaving = state.leaving;
 }
 
-static void on_grant(struct view record)
+/* Whether it is asked of another vault, since this one's door is closed. */
+static bool ask_elsewhere(struct question *question, const struct peer *vault, enum status status)
+{
+    const struct peer *best = peers_best(links.vaults);
+    if (status != STATUS_UNAVAILABLE || peer_fitness(vault) == PEER_GOOD || !best ||
+        peer_fitness(best) != PEER_GOOD || clock_mono_ms() - question->asked_ms > REFUSED_MS) {
+        return false;
+    }
+    take_back(question);
+    question_send(question);
+    return true;
+}
+
+static void on_grant(struct peer *vault, struct view record)
 {
     struct vault_grant grant;
     if (proto_decode(&vault_grant_schema, record, &grant) != STATUS_OK) {
-        complain("the vault sent a malformed grant");
+        complain("a vault sent a malformed grant");
         return;
     }
     struct question *question = slots_find(&questions, grant.call);
-    if (question && question->on_grant) {
+    enum status status = status_from_wire((unsigned)grant.status);
+    if (question && question->on_grant && !ask_elsewhere(question, vault, status)) {
         grant_fn *fn = question->on_grant;
         void *to = question->arg;
         question_free(question);
-        fn(to, status_from_wire((unsigned)grant.status), &grant);
+        fn(to, status, &grant);
     }
 }
 
-static void on_answer(struct view record)
+static void on_answer(struct peer *vault, struct view record)
 {
     struct vault_answer answer;
     if (proto_decode(&vault_answer_schema, record, &answer) != STATUS_OK) {
-        complain("the vault sent a malformed answer");
+        complain("a vault sent a malformed answer");
         return;
     }
     struct question *question = slots_find(&questions, answer.call);
-    if (question && question->on_answer) {
+    enum status status = status_from_wire((unsigned)answer.status);
+    if (question && question->on_answer && !ask_elsewhere(question, vault, status)) {
         answer_fn *fn = question->on_answer;
         void *to = question->arg;
         question_free(question);
-        fn(to, status_from_wire((unsigned)answer.status), &answer);
+        fn(to, status, &answer);
     }
 }
 
-static void on_vault_record(void *arg, struct channel_peer *peer, struct view record)
+static void on_vault_record(struct peer *vault, struct view record)
 {
-    (void)arg;
-    (void)peer;
     switch (proto_id(record)) {
     case VAULT_GRANT:
-        on_grant(record);
+        on_grant(vault, record);
         return;
     case VAULT_ANSWER:
-        on_answer(record);
+        on_answer(vault, record);
         return;
     case VAULT_STATE:
-        on_state(record);
+        on_state(vault, record);
         return;
     default:
-        complain("the vault sent what it may not send");
+        complain("a vault sent what it may not send");
     }
+}
+
+/* ---- the time that passes ---- */
+
+/* A vault that is silent may have died: another one is asked, if there is a good one. */
+static bool is_due_elsewhere(const struct question *question)
+{
+    if (!question->vault) {
+        return true;
+    }
+    const struct peer *best = peer_quiet(question->vault) ? peers_best(links.vaults) : NULL;
+    return best && peer_fitness(best) == PEER_GOOD;
 }
 
 static void sweep(void *arg)
@@ -234,9 +297,10 @@ static void sweep(void *arg)
     (void)arg;
     for (struct question *question = links.first, *next; question; question = next) {
         next = question->next;
-        if (now >= question->deadline_ms) {
+        if (now >= question->asked_ms + VAULT_WAIT_MS) {
             give_up(question);
-        } else if (!question->sent && channel_peer_up(channel_server(links.vault))) {
+        } else if (is_due_elsewhere(question)) {
+            take_back(question);
             question_send(question);
         }
     }
@@ -244,13 +308,12 @@ static void sweep(void *arg)
 
 /* ---- opening and closing ---- */
 
-static const struct channel_events vault_events = {on_vault_record, on_vault_up, NULL};
-
 enum status links_open(struct loop *loop)
 {
+    static const struct peers_kind kind = {"vault", true, on_vault_record, on_vault_up,
+                                           on_vault_lost};
     links.loop = loop;
-    enum status status =
-        channel_connect(loop, config.vault, "vault", &vault_events, NULL, &links.vault);
+    enum status status = peers_open(loop, &kind, config.vaults, &links.vaults);
     if (status == STATUS_OK) {
         status = proxies_open(loop);
     }
@@ -267,7 +330,7 @@ void links_close(void)
         loop_unevery(links.loop, links.sweep_timer);
     }
     proxies_close();
-    channel_close(&links.vault);
+    peers_close(&links.vaults);
 }
 
 size_t links_questions(void)
@@ -277,11 +340,12 @@ size_t links_questions(void)
 
 const char *links_unready(void)
 {
-    if (!links.vault || !channel_peer_up(channel_server(links.vault))) {
+    const struct peer *vault = peers_best(links.vaults);
+    if (!vault) {
         return "the vault does not answer";
     }
-    if (vault_state[0]) {
-        return vault_state;
+    if (vault->closed[0]) {
+        return vault->closed;
     }
     return proxy_any() ? NULL : "no proxy answers";
 }
@@ -289,4 +353,9 @@ const char *links_unready(void)
 bool links_ready(void)
 {
     return links_unready() == NULL;
+}
+
+void links_metrics(struct buffer *text)
+{
+    peers_metrics(links.vaults, text);
 }

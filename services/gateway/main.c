@@ -9,11 +9,12 @@
 #include "common/daemon.h"
 #include "common/log.h"
 
-static struct option_list proxies, allow_hosts;
+static struct option_list vaults, proxies, allow_hosts;
 static struct providers *providers;
 static const char *trusted_proxies = "", *forwarded_header = "x-forwarded-for";
 
 struct config config = {.listen = "127.0.0.1:8787",
+                        .vaults = &vaults,
                         .proxies = &proxies,
                         .allow_hosts = &allow_hosts,
                         .body_max = UINT64_C(6) << 30, /* S3 takes 5 GiB at once */
@@ -27,7 +28,7 @@ static const struct option options[] = {
     {"public-url", OPTION_TEXT, &config.public_url, "URL under which clients reach the broker",
      false},
     {"keys", OPTION_TEXT, &config.key_dir, "DIR with intake.pub (and the CURVE keys for tcp)", true},
-    {"vault", OPTION_TEXT, &config.vault, "ENDPOINT of the vault", true},
+    {"vault", OPTION_LIST, &vaults, "ENDPOINT of the vault, or of one of several; may be given again", true},
     {"proxy", OPTION_LIST, &proxies, "ENDPOINT of a proxy; may be given again", true},
     {"providers", OPTION_TEXT, &config.providers_file, "FILE with more providers", false},
     {"tls-cert", OPTION_TEXT, &config.tls_cert, "FILE with the certificate chain (PEM)", false},
@@ -52,8 +53,8 @@ static const struct option options[] = {
 
 static bool on_tcp(void)
 {
-    return view_starts(view_text(config.vault), "tcp:") ||
-           (proxies.count && view_starts(view_text(proxies.values[0]), "tcp:"));
+    const char *any[] = {vaults.values[0], proxies.values[0]};
+    return view_starts(view_text(any[0]), "tcp:") || view_starts(view_text(any[1]), "tcp:");
 }
 
 static void default_public_url(void)
@@ -73,7 +74,9 @@ static enum status gateway_confine(struct confinement *confinement)
     confine_read(confinement, config.tls_cert);
     confine_read(confinement, config.tls_key);
     confine_listen_tcp(confinement, config.listen);
-    confine_connect(confinement, config.vault);
+    for (size_t i = 0; i < vaults.count; i++) {
+        confine_connect(confinement, vaults.values[i]);
+    }
     for (size_t i = 0; i < proxies.count; i++) {
         confine_connect(confinement, proxies.values[i]);
     }

@@ -67,6 +67,8 @@ void gateway_metrics(struct buffer *text)
         {"seks_gateway_proxies", "gauge", proxies_up()},
     };
     metrics_rows(text, rows, sizeof rows / sizeof rows[0]);
+    links_metrics(text);
+    proxies_metrics(text);
     metrics_tally(text, "seks_http_requests_total", "kind", "code", &metrics.requests);
     metrics_tally(text, "seks_calls_total", "provider", "code", &metrics.calls);
     metrics_histogram(text, "seks_http_request_seconds", &metrics.took);

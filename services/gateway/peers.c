@@ -32,17 +32,20 @@ struct peers {
 
 /* ---- which one ---- */
 
+bool peer_quiet(const struct peer *peer)
+{
+    return channel_peer_quiet_ms(peer_channel(peer)) > QUIET_MS;
+}
+
 enum peer_fitness peer_fitness(const struct peer *peer)
 {
-    const struct channel_peer *channel_peer = peer_channel(peer);
-    if (peer->leaving || peer->gone_ms != 0 || !channel_peer_up(channel_peer)) {
+    if (peer->leaving || peer->gone_ms != 0 || !channel_peer_up(peer_channel(peer))) {
         return PEER_UNUSABLE;
     }
     if (peer->closed[0]) {
         return PEER_CLOSED;
     }
-    bool doubtful = peer->avoid || channel_peer_quiet_ms(channel_peer) > QUIET_MS;
-    return doubtful ? PEER_DOUBTFUL : PEER_GOOD;
+    return peer->avoid || peer_quiet(peer) ? PEER_DOUBTFUL : PEER_GOOD;
 }
 
 struct peer *peers_best(const struct peers *peers)
@@ -125,6 +128,35 @@ size_t peers_usable(const struct peers *peers)
         count += peer_fitness(peer) > PEER_CLOSED;
     }
     return count;
+}
+
+static void append_label(struct buffer *text, const char *value)
+{
+    for (; *value; value++) {
+        buffer_append_text(text, *value == '"' || *value == '\\' ? "\\" : "");
+        buffer_append_byte(text, (uint8_t)*value);
+    }
+}
+
+void peers_metrics(const struct peers *peers, struct buffer *text)
+{
+    static const char *const names[] = {"unusable", "closed", "doubtful", "good"};
+    size_t counts[sizeof names / sizeof names[0]] = {0};
+    const char *server = peers ? peers->kind->server : "";
+    if (!peers_next(peers, NULL)) {
+        return;
+    }
+    buffer_printf(text, "# TYPE seks_gateway_%s_busy gauge\n", server);
+    for (const struct peer *peer = NULL; (peer = peers_next(peers, peer));) {
+        counts[peer_fitness(peer)]++;
+        buffer_printf(text, "seks_gateway_%s_busy{peer=\"", server);
+        append_label(text, peer->endpoint);
+        buffer_printf(text, "\"} %zu\n", peer->busy);
+    }
+    buffer_printf(text, "# TYPE seks_gateway_%s_peers gauge\n", server);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        buffer_printf(text, "seks_gateway_%s_peers{state=\"%s\"} %zu\n", server, names[i], counts[i]);
+    }
 }
 
 /* ---- what their channels tell ---- */

@@ -55,11 +55,14 @@ void peer_leave(struct peer *peer); /* the end of one peer_take() */
  * a moment, good. */
 enum peer_fitness { PEER_UNUSABLE, PEER_CLOSED, PEER_DOUBTFUL, PEER_GOOD };
 enum peer_fitness peer_fitness(const struct peer *peer);
+bool peer_quiet(const struct peer *peer); /* not heard from for a moment */
 
 struct channel_peer *peer_channel(const struct peer *peer);
 struct peer *peer_of(struct channel_peer *channel_peer); /* the way back */
 struct peer *peers_next(const struct peers *peers, const struct peer *peer); /* NULL: the first */
 size_t peers_busy(const struct peers *peers);
 size_t peers_usable(const struct peers *peers);
+/* seks_gateway_<server>_busy for each peer, seks_gateway_<server>_peers for each fitness. */
+void peers_metrics(const struct peers *peers, struct buffer *text);
 
 #endif

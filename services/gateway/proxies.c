@@ -262,6 +262,11 @@ size_t proxies_up(void)
     return peers_usable(proxies.peers);
 }
 
+void proxies_metrics(struct buffer *text)
+{
+    peers_metrics(proxies.peers, text);
+}
+
 enum status proxies_open(struct loop *loop)
 {
     static const struct peers_kind kind = {"proxy", false, on_proxy_record, on_proxy_up,

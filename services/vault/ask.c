@@ -143,9 +143,14 @@ static void step_apply(struct ask *ask)
 static void acknowledged(void *arg, const struct audit_result *result)
 {
     struct ask *ask = arg;
+    bool conflict = result->status == STATUS_CONFLICT; /* another vault was asked before this one */
     LOG_ABOUT(ask->in.request, log_id(ask->tenant));
-    if (!ask->pending.peer) {
+    if (!ask->pending.peer || (conflict && pending_twice(ask->vault, &ask->pending))) {
         ask_free(&ask->pending);
+    } else if (conflict) {
+        ask_finish(ask, ask_refuse(ask, STATUS_UNAVAILABLE,
+                                   "the vault that was asked did not answer: whether it was done "
+                                   "is not known"));
     } else if (result->status != STATUS_OK) {
         ask_finish(ask, ask_refuse(ask, STATUS_UNAVAILABLE, "the audit log cannot be written"));
     } else {
@@ -229,6 +234,7 @@ void take_ask(struct vault *vault, struct channel_peer *peer, struct view record
         return;
     }
     LOG_ABOUT(ask->in.request, log_id(ask->tenant));
+    ask->pending.call = ask->in.call;
     ask->operation = operation_of(ask->in.op);
     if (!ask->operation || vault->pending_count > PENDING_MAX) {
         ask->operation = operation_of(VAULT_OP_INTAKE_KEY);

@@ -25,7 +25,6 @@ struct decision {
 struct held {
     struct pending pending; /* first: the list's */
     struct vault *vault;
-    uint64_t call;
     uint64_t asked_us;
     char request[ID_SIZE_MAX + 1];
     struct buffer answer;   /* encoded vault_grant */
@@ -381,20 +380,6 @@ static void held_free(struct pending *pending)
     log_about_nothing();
 }
 
-/* Whether the same question of the same gateway is held already: what was on its way to a vault that died
- * may reach the next one too, besides the gateway's asking again. */
-static bool came_twice(const struct held *held)
-{
-    for (const struct pending *at = held->vault->pending; at; at = at->next) {
-        const struct held *other = (const struct held *)at;
-        if (at->free == held_free && other != held && at->peer == held->pending.peer &&
-            other->call == held->call) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void intent_acknowledged(void *arg, const struct audit_result *result)
 {
     struct held *held = arg;
@@ -405,9 +390,9 @@ static void intent_acknowledged(void *arg, const struct audit_result *result)
     if (peer && result->status == STATUS_OK) {
         held->vault->counters.granted++;
         (void)!channel_send(peer, buffer_view(&held->answer)); /* a stuck gateway asks again */
-    } else if (peer && !(conflict && came_twice(held))) {
+    } else if (peer && !(conflict && pending_twice(held->vault, &held->pending))) {
         /* On a conflict the request id was used before, and the gateway takes another. */
-        answer_refusal(held->vault, peer, held->call, conflict ? STATUS_CONFLICT : STATUS_UNAVAILABLE,
+        answer_refusal(held->vault, peer, held->pending.call, conflict ? STATUS_CONFLICT : STATUS_UNAVAILABLE,
                        "the audit log cannot be written");
     }
     held_free(&held->pending);
@@ -418,12 +403,13 @@ static enum status hold(struct decision *decision, struct channel_peer *peer,
                         struct buffer *answer)
 {
     struct audit_record record = record_of(decision, AUDIT_INTENT);
+    memcpy(&record.bound, decision->in.proxy.data, sizeof record.bound); /* its size was checked */
     struct held *held = calloc(1, sizeof *held);
     if (!held) {
         return STATUS_INTERNAL;
     }
     held->vault = decision->vault;
-    held->call = decision->in.call;
+    held->pending.call = decision->in.call;
     held->asked_us = clock_mono_us();
     (void)view_copy(decision->in.request, held->request, sizeof held->request); /* it fits */
     enum status status =

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HELD_MAX = 2048, HELD_BYTES_MAX = 16 << 10 };
+enum { HELD_MAX = 2048, HELD_BYTES_MAX = 16 << 10, LOOK_MS = 200 };
 
 struct held_record {
     struct held_record *next;
@@ -19,8 +19,39 @@ struct held_record {
 
 void door_tell(const struct vault *vault, struct channel_peer *peer)
 {
-    const struct vault_state state = {view_text(vault->closed_because)};
+    const struct vault_state state = {view_text(vault->closed_because), vault->audit_away,
+                                      vault->leaving};
     vault_send(peer, &vault_state_schema, &state);
+}
+
+static void tell_all(const struct vault *vault)
+{
+    struct channel_peer *peer = NULL;
+    while (vault->gateways && (peer = channel_next_peer(vault->gateways, peer)) != NULL) {
+        door_tell(vault, peer);
+    }
+}
+
+static void look_at_audit(void *arg)
+{
+    struct vault *vault = arg;
+    bool away = !audit_up(vault->audit);
+    if (away != vault->audit_away) {
+        vault->audit_away = away;
+        tell_all(vault);
+    }
+}
+
+enum status door_watch_audit(struct vault *vault)
+{
+    vault->audit_away = !audit_up(vault->audit);
+    return loop_every(vault->loop, LOOK_MS, look_at_audit, vault) < 0 ? STATUS_INTERNAL : STATUS_OK;
+}
+
+void door_leave(struct vault *vault)
+{
+    vault->leaving = true;
+    tell_all(vault);
 }
 
 static void refuse_authorize(struct vault *vault, struct channel_peer *peer, struct view record)
@@ -121,11 +152,10 @@ void door_set(struct vault *vault, enum door door, const char *because)
         !view_copy(view_text(because), vault->closed_because, sizeof vault->closed_because)) {
         vault->closed_because[0] = 0;
     }
-    release(vault);
-    struct channel_peer *peer = NULL;
-    while (!same && vault->gateways && (peer = channel_next_peer(vault->gateways, peer)) != NULL) {
-        door_tell(vault, peer);
+    if (!same) {
+        tell_all(vault); /* first, so that who is refused knows that others are to be asked */
     }
+    release(vault);
 }
 
 void door_forget(struct vault *vault, const struct channel_peer *peer)

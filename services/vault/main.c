@@ -18,7 +18,11 @@ static const struct option options[] = {
     {NULL, OPTION_FLAG, NULL, NULL, false},
 };
 
-enum { DRAIN_LOOK_MS = 20 };
+enum {
+    DRAIN_LOOK_MS = 20,
+    CROSSING_MS = 200, /* in which a gateway's question may still come that crossed the word of leaving */
+};
+static uint64_t drains_from_ms;
 
 /* One key file each: beside them lie, on a single host, those of the other daemons. */
 static enum status confine_vault(struct confinement *confinement)
@@ -49,14 +53,16 @@ static enum status open_vault(struct loop *loop)
 
 static void stop_when_done(void *arg)
 {
-    if (vault.pending_count == 0) {
+    vault.draining = clock_mono_ms() >= drains_from_ms;
+    if (vault.draining && vault.pending_count == 0) {
         loop_stop(arg);
     }
 }
 
 static void drain(struct loop *loop)
 {
-    vault.draining = true;
+    door_leave(&vault);
+    drains_from_ms = clock_mono_ms() + CROSSING_MS;
     if (loop_every(loop, DRAIN_LOOK_MS, stop_when_done, loop) < 0) {
         loop_stop(loop);
     }

@@ -101,9 +101,9 @@ static enum status open_sockets(struct vault *vault)
                                 &vault->gateways);
     }
     if (status == STATUS_OK) {
-        status = control_open(vault);
+        status = door_watch_audit(vault);
     }
-    return status;
+    return status == STATUS_OK ? control_open(vault) : status;
 }
 
 enum status vault_use_database(struct vault *vault, const struct masters *masters)
@@ -214,6 +214,16 @@ void pending_remove(struct vault *vault, struct pending *pending)
         vault->pending = pending->next;
     }
     vault->pending_count--;
+}
+
+bool pending_twice(const struct vault *vault, const struct pending *pending)
+{
+    const struct pending *at = vault->pending;
+    while (at && (at == pending || at->free != pending->free || at->peer != pending->peer ||
+                  at->call != pending->call)) {
+        at = at->next;
+    }
+    return at != NULL;
 }
 
 void vault_forget_peer(struct vault *vault, struct channel_peer *peer)

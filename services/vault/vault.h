@@ -67,6 +67,7 @@ enum {
 struct pending {
     struct pending *next, *prev;
     struct channel_peer *peer; /* NULL once the gateway has gone: nothing more is done */
+    uint64_t call;             /* the gateway's number for it */
     void (*free)(struct pending *pending);
 };
 
@@ -118,6 +119,8 @@ struct vault {
     struct backup_job *backup;   /* the one that runs; it is in `pending` */
     struct pending *pending; /* a list */
     size_t pending_count;
+    bool audit_away;         /* as gateways were told */
+    bool leaving;            /* gateways were told to ask others */
     bool draining;           /* records are dropped: the gateway asks another vault, or again */
     struct vault_counters {
         uint64_t granted, refused, unavailable, answered, failed, strange, resealed;
@@ -143,6 +146,9 @@ void vault_forget_peer(struct vault *vault, struct channel_peer *peer);
 /* PENDING's `free` is set. */
 void pending_add(struct vault *vault, struct pending *pending, struct channel_peer *peer);
 void pending_remove(struct vault *vault, struct pending *pending);
+/* Whether the same question of the same gateway is there already: what was on its way to a vault that died
+ * may reach the next one too, besides the gateway's asking again. */
+bool pending_twice(const struct vault *vault, const struct pending *pending);
 /* Encodes and queues; a peer that has gone is no failure. */
 void vault_send(struct channel_peer *peer, const struct schema *schema, const void *message);
 
@@ -169,6 +175,10 @@ bool door_admits(struct vault *vault, struct channel_peer *peer, struct view rec
 void door_forget(struct vault *vault, const struct channel_peer *peer);
 /* Tells a gateway that has come up how the door is. */
 void door_tell(const struct vault *vault, struct channel_peer *peer);
+/* Looks now and then whether the audit log can be reached: gateways ask another vault meanwhile. */
+MUST_USE enum status door_watch_audit(struct vault *vault);
+/* From now on gateways ask others; what crosses that message is still taken. */
+void door_leave(struct vault *vault);
 
 /* ---- epoch.c ---- */
 

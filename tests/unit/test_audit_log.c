@@ -239,7 +239,7 @@ static void sent_again_is_written_once(void **state)
 
 static void the_window_slides(void **state)
 {
-    const struct sender nobody = {0, 0};
+    const struct sender nobody = {0};
     (void)state;
     struct recent *recent = recent_new();
     struct buffer fields = BUFFER_EMPTY;

@@ -46,8 +46,10 @@ static enum status in_transaction(const struct command_options *options, struct 
     return store_end(import->store, status);
 }
 
-static void tell(const struct import_counts *counts)
+static void tell(const struct import *import)
 {
+    const struct import_counts *counts = &import->counts;
+    CLEANUP(buffer_free) struct buffer left = BUFFER_EMPTY;
     printf("imported %llu accounts, %llu secrets, %llu agents and %llu tokens",
            (unsigned long long)counts->accounts, (unsigned long long)counts->secrets,
            (unsigned long long)counts->agents, (unsigned long long)counts->tokens);
@@ -59,6 +61,11 @@ static void tell(const struct import_counts *counts)
         printf("; %llu left out", (unsigned long long)counts->problems);
     }
     puts(".  Agents may read secrets as they could before: see direct_access of each.");
+    import_source_left(import->source, &left);
+    if (left.size > 0) {
+        printf("not taken over, rows: %.*s; keep the export as long as you need them\n",
+               (int)left.size, (const char *)left.data);
+    }
 }
 
 static enum status import_into(const struct command_options *options, struct import *import)
@@ -78,7 +85,7 @@ static enum status import_into(const struct command_options *options, struct imp
     import->keys = keys;
     status = in_transaction(options, import);
     if (status == STATUS_OK) {
-        tell(&import->counts);
+        tell(import);
     }
     return status;
 }

@@ -416,14 +416,21 @@ static enum status take_account(void *arg, sqlite3_stmt *row)
 static void look_for_orphans(struct import *import)
 {
     char sql[200];
-    static const char *const tables[] = {"agents", "secrets"};
-    for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
-        (void)snprintf(sql, sizeof sql,
-                       "SELECT count(*) FROM %s WHERE %s NOT IN (SELECT id FROM %s)", tables[i],
-                       import->source->owner, import->source->accounts);
+    const struct import_source *source = import->source;
+    const struct {
+        const char *table, *owner, *owners;
+    } rows[] = {
+        {"agents", source->owner, source->accounts},
+        {"secrets", source->owner, source->accounts},
+        {source->has_tokens ? "fake_tokens" : NULL, "agent_id", "agents"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0] && rows[i].table; i++) {
+        (void)snprintf(sql, sizeof sql, "SELECT count(*) FROM %s WHERE %s NOT IN (SELECT id FROM %s)",
+                       rows[i].table, rows[i].owner, rows[i].owners);
         int64_t orphans = count(import, sql, NULL, NULL);
         if (orphans != 0) {
-            problem(import, "%lld rows of %s belong to no account", (long long)orphans, tables[i]);
+            problem(import, "%lld rows of %s belong to none of %s", (long long)orphans,
+                    rows[i].table, rows[i].owners);
         }
     }
 }

@@ -20,6 +20,9 @@ struct import_source {
 /* STATUS_INVALID, with a line on standard error, for what is no export or of an unknown form. */
 MUST_USE enum status import_source_open(const char *path, struct import_source *ret_source);
 void import_source_close(struct import_source *source);
+/* Appends how many rows of which tables are not taken over ("3 of sessions, 12 of audit_log"), or
+ * nothing. */
+void import_source_left(const struct import_source *source, struct buffer *text);
 
 struct import {
     const struct import_source *source;

@@ -104,7 +104,7 @@ static int64_t number(sqlite3 *db, const char *sql, const char *a, const char *b
     sqlite3_stmt *statement = NULL;
     int64_t result = -1;
     if (sqlite3_prepare_v2(db, sql, -1, &statement, NULL) == SQLITE_OK &&
-        sqlite3_bind_text(statement, 1, a, -1, SQLITE_STATIC) == SQLITE_OK &&
+        (!a || sqlite3_bind_text(statement, 1, a, -1, SQLITE_STATIC) == SQLITE_OK) &&
         (!b || sqlite3_bind_text(statement, 2, b, -1, SQLITE_STATIC) == SQLITE_OK) &&
         sqlite3_step(statement) == SQLITE_ROW) {
         result = sqlite3_column_int64(statement, 0);
@@ -141,26 +141,68 @@ static enum status need_columns(const struct import_source *source, const char *
     return command_fail(STATUS_INVALID, "this is no export of the upstream broker: it lacks %s", text);
 }
 
+/* Tables that an export may have beside those that are read.  What `told` ones hold is not taken. */
+static const struct {
+    const char *name;
+    bool told;
+} others[] = {
+    {"sessions", true},      {"audit_log", true},         {"actuators", true},
+    {"capabilities", true},  {"capability_grants", true}, {"command_queue", true},
+    {"d1_migrations", false}, {"_cf_KV", false},          {"_cf_METADATA", false},
+};
+
+static bool is_known(const char *table)
+{
+    static const char *const read[] = {"accounts", "clients",     "agents",
+                                       "secrets",  "fake_tokens", "secret_access"};
+    bool known = strncmp(table, "sqlite_", 7) == 0;
+    for (size_t i = 0; i < sizeof read / sizeof read[0]; i++) {
+        known = known || strcmp(read[i], table) == 0;
+    }
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        known = known || strcmp(others[i].name, table) == 0;
+    }
+    return known;
+}
+
 /* A table with rows that this program does not know may hold what must not be lost. */
 static enum status nothing_else(const struct import_source *source)
 {
-    static const char sql[] =
-        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT IN ('accounts', 'clients',"
-        " 'agents', 'secrets', 'fake_tokens', 'secret_access', 'sessions', 'audit_log', 'actuators',"
-        " 'capabilities', 'command_queue', 'capability_grants', 'd1_migrations', '_cf_KV',"
-        " '_cf_METADATA') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' LIMIT 1";
     sqlite3_stmt *statement = NULL;
-    enum status status = STATUS_INVALID;
-    if (sqlite3_prepare_v2(source->db, sql, -1, &statement, NULL) == SQLITE_OK) {
-        int code = sqlite3_step(statement);
-        status = code == SQLITE_DONE ? STATUS_OK
-                 : code == SQLITE_ROW
-                     ? command_fail(STATUS_INVALID, "the export has a table that is not known here: %s",
-                              (const char *)sqlite3_column_text(statement, 0))
-                     : command_fail(STATUS_INVALID, "the export is damaged: %s", sqlite3_errmsg(source->db));
+    enum status status = STATUS_OK;
+    int code = sqlite3_prepare_v2(source->db, "SELECT name FROM sqlite_schema WHERE type = 'table'",
+                                  -1, &statement, NULL);
+    while (code == SQLITE_OK && status == STATUS_OK && sqlite3_step(statement) == SQLITE_ROW) {
+        const char *name = (const char *)sqlite3_column_text(statement, 0);
+        if (!name || !is_known(name)) {
+            status = command_fail(STATUS_INVALID,
+                                  "the export has a table that is not known here: %s",
+                                  name ? name : "");
+        }
     }
-    (void)sqlite3_finalize(statement); /* repeats the failure that step reported */
+    if (sqlite3_finalize(statement) != SQLITE_OK || code != SQLITE_OK) {
+        status = command_fail(STATUS_INVALID, "the export is damaged: %s",
+                              sqlite3_errmsg(source->db));
+    }
     return status;
+}
+
+void import_source_left(const struct import_source *source, struct buffer *text)
+{
+    char sql[64], item[64];
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        const char *name = others[i].name;
+        if (!others[i].told || !has_table(source, name)) {
+            continue;
+        }
+        (void)snprintf(sql, sizeof sql, "SELECT count(*) FROM %s", name); /* our own words */
+        int64_t rows = number(source->db, sql, NULL, NULL);
+        if (rows != 0) {
+            (void)snprintf(item, sizeof item, "%s%lld of %s", text->size ? ", " : "",
+                           (long long)rows, name);
+            buffer_append_text(text, item);
+        }
+    }
 }
 
 static enum status find_form(struct import_source *source)

@@ -177,6 +177,19 @@ def test_what_cannot_be_taken_is_named(house, more, says):
     assert "1 left out" in said
 
 
+def test_what_is_not_taken_is_told(house):
+    """Rows that have no place here, and those that belong to nobody."""
+    path = export(house, True, False)
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.executescript("CREATE TABLE actuators (id TEXT); CREATE TABLE sessions (id TEXT); CREATE TABLE d1_migrations (id TEXT);"
+                               "INSERT INTO actuators VALUES ('a'), ('b'); INSERT INTO audit_log VALUES ('l');"
+                               "INSERT INTO d1_migrations VALUES ('m');"
+                               "INSERT INTO fake_tokens VALUES ('t9', 'nobody', 'openai', 'x', '2026-01-01', NULL)")
+    assert "1 rows of fake_tokens belong to none of agents" in house.move(path, want=1)
+    said = house.move(path, "--skip")
+    assert "not taken over, rows: 1 of audit_log, 2 of actuators;" in said and "d1_migrations" not in said
+
+
 @pytest.mark.parametrize("text, says", [
     ("CREATE TABLE notes (text TEXT);", "it lacks"),
     (NEWER + "CREATE TABLE treasure (gold TEXT);", "treasure"),

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "services/gateway/client.h"
 #include "services/gateway/page.h"
 #include "services/gateway/refusals.h"
 
@@ -248,8 +249,34 @@ static enum MHD_Result check_browser(struct visit *visit, struct view path, bool
     return MHD_YES;
 }
 
+/* A header may come in several lines, which are one list (RFC 9110 section 5.3). */
+static enum MHD_Result join_forwarded(void *arg, enum MHD_ValueKind kind, const char *name,
+                                      const char *value)
+{
+    struct buffer *forwarded = arg;
+    (void)kind;
+    if (strcasecmp(name, client_header()) == 0) {
+        buffer_append_text(forwarded, forwarded->size ? "," : "");
+        buffer_append_text(forwarded, value ? value : "");
+    }
+    return MHD_YES;
+}
+
+static void find_client(struct visit *visit)
+{
+    CLEANUP(buffer_free) struct buffer forwarded = BUFFER_EMPTY;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(visit->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    const struct sockaddr *address = info ? info->client_addr : NULL;
+    if (client_is_trusted(address)) {
+        MHD_get_connection_values(visit->connection, MHD_HEADER_KIND, join_forwarded, &forwarded);
+    }
+    client_find(address, buffer_view(&forwarded), visit->client);
+}
+
 enum MHD_Result entry_begin(struct visit *visit, const char *method, const char *version)
 {
+    find_client(visit);
     if (!view_copy(view_text(method), visit->method, sizeof visit->method)) {
         return refuse(visit, 400, "the method is too long");
     }

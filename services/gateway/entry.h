@@ -4,7 +4,7 @@
 
 #include "services/gateway/gateway.h"
 
-/* Judges the head and either answers or begins the request's own part. */
+/* Finds out who sent it, judges the head and either answers or begins the request's own part. */
 enum MHD_Result entry_begin(struct visit *visit, const char *method, const char *version);
 
 /* The certificate and key of --tls-cert and --tls-key, NULL when there are none; the caller frees

@@ -36,6 +36,7 @@ struct connection {
     struct visit *visit;
     struct reads reads;
     struct pace up, down;
+    bool hung_up;      /* the client sends no more: there is one event for it */
     uint64_t since_ms; /* of waiting for the next request */
     struct connection *next, **at;
 };
@@ -177,6 +178,16 @@ static void on_connection(void *arg, struct MHD_Connection *mhd, void **context,
     }
 }
 
+/* Ends the call that nobody waits for, also one that began after its client had left. */
+static void see_hang_up(const struct connection *connection)
+{
+    struct visit *visit = connection->visit;
+    if (connection->hung_up && visit && visit->exchange && !visit->gone) {
+        visit->gone = true;
+        exchange_hang_up(visit);
+    }
+}
+
 static void on_hang_up(void *arg)
 {
     struct epoll_event events[EVENTS_MAX];
@@ -184,11 +195,8 @@ static void on_hang_up(void *arg)
     int count = epoll_wait(http.hangup_fd, events, EVENTS_MAX, 0);
     for (int i = 0; i < count; i++) {
         struct connection *connection = events[i].data.ptr;
-        struct visit *visit = connection->visit;
-        if (visit && visit->exchange && !visit->gone) {
-            visit->gone = true;
-            exchange_hang_up(visit);
-        }
+        connection->hung_up = true;
+        see_hang_up(connection);
     }
 }
 
@@ -321,29 +329,6 @@ size_t http_visits(void)
     return http.visits;
 }
 
-/* A header may come in several lines, which are one list (RFC 9110 section 5.3). */
-static enum MHD_Result join_forwarded(void *arg, enum MHD_ValueKind kind, const char *name,
-                                      const char *value)
-{
-    struct buffer *forwarded = arg;
-    (void)kind;
-    if (strcasecmp(name, client_header()) == 0) {
-        buffer_append_text(forwarded, forwarded->size ? "," : "");
-        buffer_append_text(forwarded, value ? value : "");
-    }
-    return MHD_YES;
-}
-
-static void find_client(struct visit *visit)
-{
-    CLEANUP(buffer_free) struct buffer forwarded = BUFFER_EMPTY;
-    const struct sockaddr *address = address_of(visit->connection);
-    if (client_is_trusted(address)) {
-        MHD_get_connection_values(visit->connection, MHD_HEADER_KIND, join_forwarded, &forwarded);
-    }
-    client_find(address, buffer_view(&forwarded), visit->client);
-}
-
 /* libmicrohttpd closes a connection that is answered before it took the request as a whole, which
  * one without a body is at the handler's second call. */
 static bool may_have_body(const struct visit *visit)
@@ -373,14 +358,9 @@ static bool is_vetted(struct visit *visit)
     return visit->vetted;
 }
 
-static enum MHD_Result on_request(void *arg, struct MHD_Connection *mhd, const char *url,
-                                  const char *method, const char *version, const char *data,
-                                  size_t *size, void **state)
+static enum MHD_Result serve(struct visit *visit, const char *method, const char *version,
+                             const char *data, size_t *size)
 {
-    struct visit *visit = *state;
-    (void)arg;
-    (void)mhd;
-    (void)url;
     if (!visit || !visit->target || visit->gone || !is_vetted(visit)) {
         return MHD_NO;
     }
@@ -390,7 +370,6 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *mhd, const c
         return MHD_YES;
     }
     if (!visit->begun && !visit->answered) {
-        find_client(visit);
         enum MHD_Result result = entry_begin(visit, method, version);
         bool whole = !visit->has_body && result == MHD_YES && visit->begun && !visit->suspended;
         return whole && !visit->answered ? go_on(visit, data, size) : result;
@@ -400,6 +379,20 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *mhd, const c
         return MHD_YES;
     }
     return go_on(visit, data, size);
+}
+
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *mhd, const char *url,
+                                  const char *method, const char *version, const char *data,
+                                  size_t *size, void **state)
+{
+    (void)arg;
+    (void)url;
+    enum MHD_Result result = serve(*state, method, version, data, size);
+    struct connection *connection = connection_of(mhd);
+    if (connection) {
+        see_hang_up(connection);
+    }
+    return result;
 }
 
 /* ---- opening and closing ---- */

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 
 import pytest
 import requests
@@ -31,6 +32,15 @@ def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
+
+
+def until(condition, what=None, seconds=20):
+    """Waits for the condition, and returns its value; WHAT did not happen otherwise."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, what or condition
+        time.sleep(0.03)
+    return value
 
 
 def openssl(*arguments):

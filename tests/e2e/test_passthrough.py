@@ -1,14 +1,16 @@
 """What goes up and what comes back, byte for byte, and what must not."""
 import base64
 import hashlib
+import os
+import signal
 import socket
 import subprocess
-import time
 
 import pytest
 import requests
 
 import standin
+from conftest import until
 
 
 def bearer(token):
@@ -144,10 +146,7 @@ def test_expect_continue(broker, tokens, tmp_path):
 
 
 def wait_for_hang_up(server, before):
-    deadline = time.monotonic() + 5
-    while len(server.hangups) == before and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert len(server.hangups) == before + 1
+    until(lambda: len(server.hangups) == before + 1)
 
 
 def test_events_are_not_held_back(broker, tokens, providers):
@@ -165,6 +164,27 @@ def test_hang_up_cancels_upstream(broker, tokens, providers):
         s.sendall(f"GET /api/openai/v1/x/endless HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {tokens['openai']}\r\n\r\n".encode())
         assert b"200 OK" in s.recv(100)
     wait_for_hang_up(providers["openai"], before)
+
+
+def test_hang_up_with_the_request_cancels(broker, tokens, providers):
+    """Another's hang-up is looked at first, and with it this one, whose call is not there yet."""
+    def request(where):
+        return f"GET /api/openai/v1/x/{where} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {tokens['openai']}\r\n\r\n".encode()
+    reached = len(providers["openai"].seen)
+    with socket.create_connection(("127.0.0.1", broker.port)) as other, \
+            socket.create_connection(("127.0.0.1", broker.port), timeout=15) as s:
+        s.sendall(request("echo"))
+        assert b"200 OK" in s.recv(65536)
+        other.sendall(request("silent"))
+        until(lambda: len(providers["openai"].seen) == reached + 2)
+        os.kill(broker.pid("gateway"), signal.SIGSTOP)
+        try:
+            other.close()
+            s.sendall(request("silent"))
+            s.shutdown(socket.SHUT_WR)
+        finally:
+            os.kill(broker.pid("gateway"), signal.SIGCONT)
+        assert s.recv(100) == b""
 
 
 def test_upstream_that_breaks_off_is_seen(api):

@@ -7,16 +7,9 @@ import time
 import pytest
 
 import cluster as net
-from conftest import ROOT
+from conftest import ROOT, until
 
 pytestmark = pytest.mark.skipif(not net.possible(), reason="network namespaces cannot be made here")
-
-
-def until(condition, what, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")

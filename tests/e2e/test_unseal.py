@@ -10,8 +10,8 @@ import tempfile
 import pytest
 import requests
 
-from conftest import ROOT
-from test_vault import Stand, call, stand, until, vault_command  # noqa: F401
+from conftest import ROOT, until
+from test_vault import Stand, call, stand, vault_command  # noqa: F401
 
 BUILD = os.environ.get("SEKS_BUILD") or ROOT / "build/release"
 PASSPHRASE = "correct horse battery staple"

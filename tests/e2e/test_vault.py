@@ -8,13 +8,12 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 import requests
 
 import standin
-from conftest import ROOT, Account, Broker, rows_for
+from conftest import ROOT, Account, Broker, rows_for, until
 
 sys.path.insert(0, str(ROOT / "tests/vault"))
 import crash  # noqa: E402
@@ -31,16 +30,6 @@ def vault_command(broker, *words, want=0):
 
 def call(broker, token):
     return requests.get(f"{broker.url}/api/openai/v1/models", headers={"Authorization": f"Bearer {token}"}, timeout=20)
-
-
-def until(condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < deadline, condition
-        time.sleep(0.03)
 
 
 class Stand:

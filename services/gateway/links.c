@@ -219,8 +219,14 @@ static void on_state(struct peer *vault, struct view record)
 static bool ask_elsewhere(struct question *question, const struct peer *vault, enum status status)
 {
     const struct peer *best = peers_best(links.vaults);
-    if (status != STATUS_UNAVAILABLE || peer_fitness(vault) == PEER_GOOD || !best ||
-        peer_fitness(best) != PEER_GOOD || clock_mono_ms() - question->asked_ms > REFUSED_MS) {
+    if (status != STATUS_UNAVAILABLE) {
+        return false;
+    }
+    if (question->vault != vault) {
+        return true; /* it was asked of another one since */
+    }
+    if (peer_fitness(vault) == PEER_GOOD || !best || peer_fitness(best) != PEER_GOOD ||
+        clock_mono_ms() - question->asked_ms > REFUSED_MS) {
         return false;
     }
     take_back(question);

@@ -95,6 +95,7 @@ class Cluster:
         self.build = pathlib.Path(os.environ.get("SEKS_BUILD") or ROOT / "build/release")
         self.tag = f"seks{os.getpid()}"
         self.processes, self.nodes, self.names = {}, {}, {}
+        self.data = {}  # of a node, where it is not its own
         self.hosts = self.directory / "hosts"
         self.hosts.write_text("127.0.0.1 localhost\n")
         self.hub = f"{self.tag}-hub"
@@ -142,7 +143,7 @@ class Cluster:
 
     def arguments(self, node):
         kind = node.rstrip("0123456789")
-        data = self.directory / node  # the daemon makes it
+        data = self.directory / self.data.get(node, node)  # the daemon makes it
         return kind, ["--keys", self.directory / "keys", "--admin", f"{self.node(node)}:{ADMIN}"] + {
             "audit": ["--data", data, "--listen-vault", "tcp://0.0.0.0:7103", "--listen-proxy", "tcp://0.0.0.0:7104"],
             "vault": ["--data", data, "--listen-gateway", "tcp://0.0.0.0:7101", "--audit", "tcp://audit:7103",

@@ -69,7 +69,7 @@ bool command_is_group(const char *name); /* whether NAME has verbs */
 
 /* ---- args.c ---- */
 
-enum { ARG_WORDS_MAX = 4 };
+enum { ARG_WORDS_MAX = 16 };
 struct args {
     const struct command *command;
     const char *option[OPT_COUNT]; /* NULL when not given; "" for a flag */

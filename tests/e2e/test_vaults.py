@@ -10,7 +10,7 @@ import pytest
 import requests
 
 import cluster as net
-from test_scaling import until
+from conftest import until
 
 pytestmark = pytest.mark.skipif(not net.possible(), reason="network namespaces cannot be made here")
 

@@ -227,6 +227,11 @@ void confine_resolve(struct confinement *confinement)
     add_port(confinement, confine_right_connect, DNS_PORT);
 }
 
+void confine_threads(struct confinement *confinement)
+{
+    confinement->groups |= CONFINE_THREADS;
+}
+
 /* ---- beginning ---- */
 
 enum status confine_begin(const struct daemon *daemon, const char *admin_address,

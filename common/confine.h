@@ -46,4 +46,7 @@ void confine_connect_tcp(struct confinement *confinement, uint16_t port);
  * threads, in which libcurl resolves. */
 void confine_resolve(struct confinement *confinement);
 
+/* May begin threads at any time. */
+void confine_threads(struct confinement *confinement);
+
 #endif

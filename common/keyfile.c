@@ -135,6 +135,24 @@ enum status keyfile_read_public(const char *dir, const char *name, size_t size, 
     return read_key(dir, name, false, size, ret_key);
 }
 
+enum status keyfile_read_text(const char *path, size_t max, struct buffer *ret_text)
+{
+    int fd;
+    enum status status = open_checked(path, true, &fd);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    uint8_t *room = buffer_room(ret_text, max + 1);
+    ssize_t got = room ? read(fd, room, max + 1) : -1;
+    close(fd);
+    if (got < 0 || (size_t)got > max) {
+        log_error("key", "the file %s cannot be read, or has more than %zu bytes", path, max);
+        return STATUS_INVALID;
+    }
+    ret_text->size += (size_t)got;
+    return STATUS_OK;
+}
+
 static bool sync_directory(const char *dir)
 {
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

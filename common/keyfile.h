@@ -13,6 +13,10 @@
 MUST_USE enum status keyfile_read(const char *dir, const char *name, size_t size,
                                   struct secret **ret_key);
 
+/* The text of the file PATH, of MAX bytes at most, with the same checks of owner and mode; appended to
+ * RET_TEXT. */
+MUST_USE enum status keyfile_read_text(const char *path, size_t max, struct buffer *ret_text);
+
 /* The same for a public key, which anybody may read. */
 MUST_USE enum status keyfile_read_public(const char *dir, const char *name, size_t size,
                                          uint8_t *ret_key);

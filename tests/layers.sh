@@ -21,6 +21,7 @@ for service in gateway vault proxy audit; do
     refuse "$service includes a neighbour" "#include *\"(services/)?($neighbours)[./]" "services/$service"
 done
 refuse 'SQLite outside the vault' '#include *<sqlite3' common proto services/gateway services/proxy services/audit cli
+refuse 'libpq outside the vault' '#include *<(libpq|postgres)' common proto services/gateway services/proxy services/audit cli
 refuse 'libcurl outside the proxy and the command' '#include *<curl' common proto services/gateway services/vault services/audit
 refuse 'libmicrohttpd outside the gateway and the health listener' '#include *<microhttpd' proto services/vault services/proxy services/audit cli
 cipher_callers=$(grep -rlE '#include *<openssl/(evp|hmac|kdf|aes)' --include='*.[ch]' common proto services cli | grep -v '^common/crypto')

@@ -116,24 +116,40 @@ void ask_finish(struct ask *ask, enum status status)
 
 /* ---- the steps ---- */
 
+/* May run again: whatever a try before it has made of the answer is gone, and so are keys made in it. */
+static enum status change(void *arg)
+{
+    struct ask *ask = arg;
+    buffer_wipe(&ask->json);
+    buffer_free(&ask->box);
+    ask->session[0] = ask->detail[0] = 0;
+    ask->denied_because = NULL;
+    enum status status = ask->operation->apply(ask);
+    if (status == STATUS_OK) {
+        status = epoch_bump(ask->vault);
+    }
+    if (status != STATUS_OK) {
+        keys_forget(ask->vault->keys);
+    }
+    return status;
+}
+
+static enum status apply_change(struct ask *ask)
+{
+    enum status status = store_transact(ask->vault->store, change, ask);
+    if (status == STATUS_OK) {
+        epoch_changed(ask->vault);
+    } else {
+        keys_forget(ask->vault->keys); /* a key made in it is gone */
+        tell_failed(ask, status);
+    }
+    return status;
+}
+
 static void step_apply(struct ask *ask)
 {
     bool changes = ask->operation->action != NULL;
-    enum status status = changes ? store_begin(ask->vault->store) : STATUS_OK;
-    if (status == STATUS_OK) {
-        status = ask->operation->apply(ask);
-        if (changes && status == STATUS_OK) {
-            status = epoch_bump(ask->vault);
-        }
-        status = changes ? store_end(ask->vault->store, status) : status;
-        if (changes && status != STATUS_OK) {
-            keys_forget(ask->vault->keys); /* a key made in it is gone */
-            tell_failed(ask, status);
-        }
-        if (changes && status == STATUS_OK) {
-            epoch_changed(ask->vault);
-        }
-    }
+    enum status status = changes ? apply_change(ask) : ask->operation->apply(ask);
     if (status == STATUS_OK && ask->later) {
         return;
     }

@@ -465,7 +465,9 @@ void take_authorize(struct vault *vault, struct channel_peer *peer, struct view 
     LOG_ABOUT(decision.in.request, log_id(decision.tenant));
     decision.provider = providers_find(vault->providers, decision.in.provider);
     enum status status = decide(&decision, peer);
-    if (status == STATUS_OK) {
+    if (status == STATUS_UNAVAILABLE && store_is_away(vault->store)) {
+        door_again(vault, peer, record); /* nothing has come of it yet */
+    } else if (status == STATUS_OK) {
         touch_used(&decision);
     } else {
         if (decision.reason) {

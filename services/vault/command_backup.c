@@ -76,13 +76,9 @@ static enum status copy_stopped(const struct command_options *options)
 {
     CLEANUP(store_close) struct store *store = NULL;
     CLEANUP(store_copy_end) struct store_copy *copy = NULL;
-    char path[VAULT_PATH_SIZE];
     uint64_t pages;
     bool done = false;
-    enum status status = vault_path(options->data, "vault.db", path);
-    if (status == STATUS_OK) {
-        status = store_open(path, &store);
-    }
+    enum status status = store_open(options->where, &store);
     if (status == STATUS_NOT_FOUND) {
         return command_fail(status, "there is no database in %s", options->data);
     }
@@ -95,9 +91,20 @@ static enum status copy_stopped(const struct command_options *options)
     return status == STATUS_OK ? STATUS_OK : command_fail(status, "the copy failed");
 }
 
+static enum status of_its_own_tools(const struct command_options *options)
+{
+    return store_is_remote(options->where)
+               ? command_fail(STATUS_INVALID, "the store is PostgreSQL: copy it with pg_dump and put it "
+                                              "back with pg_restore, see docs/postgres.md")
+               : STATUS_OK;
+}
+
 enum status command_backup(const struct command_options *options)
 {
     struct control_reply reply;
+    if (of_its_own_tools(options) != STATUS_OK) {
+        return STATUS_INVALID;
+    }
     if (access(options->word, F_OK) == 0) {
         return command_fail(STATUS_CONFLICT, "%s exists", options->word);
     }
@@ -177,7 +184,7 @@ static enum status make_ready(struct restore *restore)
     (void)unlink(restore->new); /* of a run that was killed */
     enum status status = copy_file(restore->options->word, restore->new);
     if (status == STATUS_OK) {
-        status = database_open_file(restore->new, restore->options->keys, &store, &keys);
+        status = database_open_there(restore->new, restore->options->keys, &store, &keys);
     }
     if (status == STATUS_OK) {
         status = renew(store, keys, &restore->renewed);
@@ -223,6 +230,9 @@ static enum status put_in_place(const struct restore *restore)
 enum status command_restore(const struct command_options *options)
 {
     struct restore restore = {.options = options};
+    if (of_its_own_tools(options) != STATUS_OK) {
+        return STATUS_INVALID;
+    }
     if (mkdir(options->data, 0700) != 0 && errno != EEXIST) {
         return command_fail(STATUS_UNAVAILABLE, "cannot make %s: %s", options->data,
                             strerror(errno));

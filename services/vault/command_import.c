@@ -76,7 +76,7 @@ static enum status import_into(const struct command_options *options, struct imp
     enum status status = master_read(options->keys, &master);
     const struct masters masters = master_views(&master);
     if (status == STATUS_OK) {
-        status = database_open(options->data, &masters, &store, &keys);
+        status = database_open(options->data, options->where, &masters, &store, &keys);
     }
     if (status != STATUS_OK) {
         return command_fail(status, "the database in %s cannot be used", options->data);

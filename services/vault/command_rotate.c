@@ -79,11 +79,7 @@ static enum status open_once(const struct rotation *rotation)
 {
     CLEANUP(store_close) struct store *store = NULL;
     CLEANUP(keys_free) struct keys *keys = NULL;
-    char path[VAULT_PATH_SIZE];
-    enum status status = vault_path(rotation->options->data, "vault.db", path);
-    return status == STATUS_OK
-               ? database_open_file(path, rotation->options->keys, &store, &keys)
-               : status;
+    return database_open_there(rotation->options->where, rotation->options->keys, &store, &keys);
 }
 
 /* A key of an older rotation is needed for older backups: it is kept under the time of its end. */

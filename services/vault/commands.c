@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -23,6 +24,8 @@ static const struct option option_rows[] = {
     {"skip", OPTION_FLAG, &options.skip, "leave out what cannot be taken (import)", false},
     {"accept-wider-access", OPTION_FLAG, &options.accept_wider,
      "take secrets that were kept for some agents (import)", false},
+    {"store", OPTION_TEXT, &options.store, "URL or FILE, as the vault has it", false},
+    {"store-allow-insecure", OPTION_FLAG, &options.store_allow_insecure, "as the vault has it", false},
     {NULL, OPTION_FLAG, NULL, NULL, false},
 };
 
@@ -127,5 +130,11 @@ int commands_run(int argc, char **argv)
     if (options_parse("seks-vault", option_rows, argc - used, argv + used) != STATUS_OK) {
         return 2;
     }
-    return command->run(&options) == STATUS_OK ? 0 : 1;
+    if (store_where(options.data, options.store, options.store_allow_insecure, &options.where) !=
+        STATUS_OK) {
+        return 2;
+    }
+    enum status status = command->run(&options);
+    free(options.where);
+    return status == STATUS_OK ? 0 : 1;
 }

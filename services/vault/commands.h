@@ -23,6 +23,9 @@ struct command_options {
     const char *old_key, *providers; /* files, for import */
     bool skip, accept_wider;
     uint64_t shares, threshold; /* for split-master */
+    const char *store;
+    bool store_allow_insecure;
+    char *where; /* of those two, what store_open() takes */
 };
 
 /* Runs the command that argv[1] names; main's exit status. */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 enum status database_directory(const char *path)
 {
@@ -15,11 +16,24 @@ enum status database_directory(const char *path)
     return STATUS_OK;
 }
 
-static enum status check_store(const char *path, const struct masters *masters,
+enum { OPEN_TRIES = 20 }; /* ten seconds, in which a server may be started, or take over */
+
+static enum status wait_to_open(const char *where, struct store **ret_store)
+{
+    static const struct timespec pause = {0, 500 * 1000 * 1000};
+    enum status status = store_open(where, ret_store);
+    for (int i = 0; i < OPEN_TRIES && status == STATUS_UNAVAILABLE && store_is_remote(where); i++) {
+        (void)nanosleep(&pause, NULL); /* a signal only makes the next try earlier */
+        status = store_open(where, ret_store);
+    }
+    return status;
+}
+
+static enum status check_store(const char *where, const struct masters *masters,
                                struct store **ret_store)
 {
     CLEANUP(store_close) struct store *store = NULL;
-    enum status status = store_open(path, &store);
+    enum status status = wait_to_open(where, &store);
     if (status == STATUS_OK) {
         status = keys_check(store, masters);
     }
@@ -33,19 +47,19 @@ static enum status check_store(const char *path, const struct masters *masters,
 }
 
 /* DATA: where a new one may be made if there never was one; NULL for nowhere. */
-static enum status open_at(const char *path, const char *data, const struct masters *masters,
+static enum status open_at(const char *where, const char *data, const struct masters *masters,
                            struct store **ret_store, struct keys **ret_keys)
 {
     CLEANUP(store_close) struct store *store = NULL;
-    enum status status = check_store(path, masters, &store);
+    enum status status = check_store(where, masters, &store);
     if (status == STATUS_NOT_FOUND && data) {
-        status = mark_absent(data, path);
+        status = mark_absent(data, where);
         if (status == STATUS_OK) {
-            status = store_create(path, &store);
+            status = store_create(where, &store);
         }
     }
     if (status == STATUS_NOT_FOUND) {
-        log_error("store", "there is no database in %s", path);
+        log_error("store", "there is no database in %s", store_title(where));
     }
     if (status == STATUS_OK) {
         status = keys_open(store, masters, ret_keys);
@@ -56,27 +70,23 @@ static enum status open_at(const char *path, const char *data, const struct mast
     return status;
 }
 
-enum status database_open_file(const char *path, const char *keys_dir, struct store **ret_store,
-                               struct keys **ret_keys)
+enum status database_open_there(const char *where, const char *keys_dir, struct store **ret_store,
+                                struct keys **ret_keys)
 {
     CLEANUP(master_free) struct master master = {0};
     enum status status = master_read(keys_dir, &master);
     const struct masters masters = master_views(&master);
-    return status == STATUS_OK ? open_at(path, NULL, &masters, ret_store, ret_keys) : status;
+    return status == STATUS_OK ? open_at(where, NULL, &masters, ret_store, ret_keys) : status;
 }
 
-enum status database_open(const char *data, const struct masters *masters,
+enum status database_open(const char *data, const char *where, const struct masters *masters,
                           struct store **ret_store, struct keys **ret_keys)
 {
     CLEANUP(store_close) struct store *store = NULL;
     CLEANUP(keys_free) struct keys *keys = NULL;
-    char path[VAULT_PATH_SIZE];
-    enum status status = vault_path(data, "vault.db", path);
+    enum status status = database_directory(data);
     if (status == STATUS_OK) {
-        status = database_directory(data);
-    }
-    if (status == STATUS_OK) {
-        status = open_at(path, data, masters, &store, &keys);
+        status = open_at(where, data, masters, &store, &keys);
     }
     if (status == STATUS_OK) {
         status = mark_make(data, keys_install_id(keys));

@@ -24,7 +24,7 @@ void door_tell(const struct vault *vault, struct channel_peer *peer)
     vault_send(peer, &vault_state_schema, &state);
 }
 
-static void tell_all(const struct vault *vault)
+void door_tell_all(const struct vault *vault)
 {
     struct channel_peer *peer = NULL;
     while (vault->gateways && (peer = channel_next_peer(vault->gateways, peer)) != NULL) {
@@ -38,7 +38,7 @@ static void look_at_audit(void *arg)
     bool away = !audit_up(vault->audit);
     if (away != vault->audit_away) {
         vault->audit_away = away;
-        tell_all(vault);
+        door_tell_all(vault);
     }
 }
 
@@ -51,7 +51,7 @@ enum status door_watch_audit(struct vault *vault)
 void door_leave(struct vault *vault)
 {
     vault->leaving = true;
-    tell_all(vault);
+    door_tell_all(vault);
 }
 
 static void refuse_authorize(struct vault *vault, struct channel_peer *peer, struct view record)
@@ -114,10 +114,30 @@ static void hold(struct vault *vault, struct channel_peer *peer, struct view rec
     vault->held_count++;
 }
 
+/* With a store that other vaults change too, what came in this turn waits for its end: then one look at
+ * the store serves all of it.  What finds no room takes a look of its own. */
+static bool admit_shared(struct vault *vault, struct channel_peer *peer, struct view record)
+{
+    if (vault->taking) {
+        return true;
+    }
+    if (vault->held_count < HELD_MAX && record.size <= HELD_BYTES_MAX) {
+        hold(vault, peer, record);
+        return false;
+    }
+    door_turn(vault);
+    bool looked = vault->door == DOOR_OPEN && shared_look(vault);
+    store_stale(vault->store);
+    if (!looked) {
+        hold(vault, peer, record);
+    }
+    return looked;
+}
+
 bool door_admits(struct vault *vault, struct channel_peer *peer, struct view record)
 {
     if (vault->door == DOOR_OPEN) {
-        return true;
+        return !store_is_shared(vault->store) || admit_shared(vault, peer, record);
     }
     if (vault->door == DOOR_CHECKING) {
         hold(vault, peer, record);
@@ -144,6 +164,31 @@ static void release(struct vault *vault)
     }
 }
 
+void door_turn(void *arg)
+{
+    struct vault *vault = arg;
+    if (vault->door != DOOR_OPEN || !vault->held || !shared_look(vault)) {
+        return;
+    }
+    vault->taking = true;
+    release(vault);
+    vault->taking = false;
+    store_stale(vault->store);
+}
+
+void door_wait(struct vault *vault, const char *because)
+{
+    vault->door = DOOR_CHECKING;
+    if (!view_copy(view_text(because), vault->closed_because, sizeof vault->closed_because)) {
+        vault->closed_because[0] = 0;
+    }
+}
+
+void door_again(struct vault *vault, struct channel_peer *peer, struct view record)
+{
+    hold(vault, peer, record);
+}
+
 void door_set(struct vault *vault, enum door door, const char *because)
 {
     bool same = because == vault->closed_because;
@@ -153,7 +198,7 @@ void door_set(struct vault *vault, enum door door, const char *because)
         vault->closed_because[0] = 0;
     }
     if (!same) {
-        tell_all(vault); /* first, so that who is refused knows that others are to be asked */
+        door_tell_all(vault); /* first, so that who is refused knows that others are to be asked */
     }
     release(vault);
 }

@@ -15,6 +15,7 @@ enum {
     REMIND_CALLS = 10000, /* the log is told again after so many, so that it is found soon */
     REMIND_MS = 60000,
     REMIND_LIFE_MS = 12 * 60 * 60 * 1000, /* or after so long: old files of the log are removed */
+    NEWEST = 16,          /* records of the log that are looked at */
     RESTORED_LIFE_MS = 24 * 60 * 60 * 1000, /* in which a restored database has to be used */
 };
 
@@ -114,23 +115,30 @@ static void open_door(struct epoch *epoch)
     reseal_kick(epoch->vault); /* what a killed process left, or a restored one needs */
 }
 
+struct catching_up {
+    struct epoch *epoch;
+    uint64_t logged;
+};
+
+static enum status renew_and_write(void *arg)
+{
+    const struct catching_up *up = arg;
+    struct vault *vault = up->epoch->vault;
+    const struct epoch_row row = {up->logged + 1, 0};
+    uint64_t count = 0;
+    keys_forget(vault->keys);
+    enum status status = keys_renew_all(vault->keys, &count);
+    return status == STATUS_OK ? epoch_write(vault->store, &row) : status;
+}
+
 /* Later than everything in the log, and with new data keys: how often the old ones sealed after the
  * copy was made is not known. */
 static enum status catch_up(struct epoch *epoch, uint64_t logged)
 {
-    struct store *store = epoch->vault->store;
-    struct epoch_row row = {logged + 1, 0};
-    uint64_t count = 0;
-    enum status status = store_begin(store);
+    struct catching_up up = {epoch, logged};
+    enum status status = store_transact(epoch->vault->store, renew_and_write, &up);
     if (status == STATUS_OK) {
-        status = keys_renew_all(epoch->vault->keys, &count);
-        if (status == STATUS_OK) {
-            status = epoch_write(store, &row);
-        }
-        status = store_end(store, status);
-    }
-    if (status == STATUS_OK) {
-        epoch->value = row.epoch;
+        epoch->value = logged + 1;
     }
     return status;
 }
@@ -166,7 +174,11 @@ static void refuse(struct epoch *epoch, uint64_t logged)
 static void compare(struct epoch *epoch, uint64_t logged)
 {
     struct epoch_row row;
-    if (epoch_read(epoch->vault->store, &row) != STATUS_OK) {
+    enum status status = epoch_read(epoch->vault->store, &row);
+    if (status == STATUS_UNAVAILABLE) {
+        return; /* the database went away again: epoch_again() */
+    }
+    if (status != STATUS_OK) {
         door_set(epoch->vault, DOOR_REFUSED, "the vault's database was changed from outside");
         log_error("epoch", "the epoch in the database was changed from outside the vault");
         return;
@@ -185,17 +197,25 @@ static void compare(struct epoch *epoch, uint64_t logged)
     }
 }
 
-/* The epoch in the newest record of a page, if there is one. */
+/* The greatest epoch in a page, if there is one: of several vaults one that was slow may tell of an
+ * earlier one after the others. */
 static bool read_page(struct view records, uint64_t *ret_epoch)
 {
     json_t *page = json_loadb((const char *)records.data, records.size, 0, NULL);
-    const char *text =
-        json_string_value(json_object_get(json_array_get(page, 0), "reason"));
-    char *end = NULL;
-    *ret_epoch = text ? strtoull(text, &end, 10) : 0;
-    bool good = text && end != text && *end == 0;
+    bool any = false;
+    *ret_epoch = 0;
+    for (size_t i = 0; i < json_array_size(page); i++) {
+        const char *text =
+            json_string_value(json_object_get(json_array_get(page, i), "reason"));
+        char *end = NULL;
+        uint64_t epoch = text ? strtoull(text, &end, 10) : 0;
+        if (text && end != text && *end == 0) {
+            any = true;
+            *ret_epoch = epoch > *ret_epoch ? epoch : *ret_epoch;
+        }
+    }
     json_decref(page);
-    return good;
+    return any;
 }
 
 static void answered(void *arg, const struct audit_result *result)
@@ -222,11 +242,22 @@ static void ask_log(void *arg)
         .tenant = view_text(keys_install_id(epoch->vault->keys)),
         .action = view_text(action),
         .before = epoch->before,
-        .limit = 1,
+        .limit = NEWEST,
     };
     if (audit_ask(epoch->vault->audit, &query, answered, epoch) != STATUS_OK) {
         again(epoch, ask_log);
     }
+}
+
+void epoch_again(struct vault *vault)
+{
+    struct epoch *epoch = vault->epoch;
+    if (!epoch || vault->door == DOOR_REFUSED) {
+        return;
+    }
+    loop_unevery(vault->loop, epoch->again_timer);
+    epoch->before = 0;
+    ask_log(epoch);
 }
 
 enum status epoch_open(struct vault *vault)

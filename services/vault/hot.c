@@ -1,10 +1,10 @@
 /* hot.c - the rows that every call needs, kept in memory as they were read and found good.
  *
- * There is one source of truth: a row counts only while the database has not changed since it was read.
- * SQLite counts each row that this connection inserts, updates or deletes, and no other connection can
- * (it is locked exclusively); inside a transaction, which may still be taken back, nothing is kept and
- * nothing is used.  So a revoked token is dead at the next call, as without this file. */
-#include "store.h"
+ * There is one source of truth: a row counts only while the database has not changed since it was read,
+ * which the engine knows: SQLite by its own count, PostgreSQL by the count of changes that was read after
+ * the call came in.  Inside a transaction, which may still be taken back, nothing is kept and nothing is
+ * used.  So a revoked token is dead at the next call, as without this file. */
+#include "store_engine.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -34,13 +34,13 @@ struct hot {
 /* 0 when nothing may be kept or used now. */
 static uint64_t changes_now(struct store *store)
 {
-    if (sqlite3_get_autocommit(store->db) == 0) {
+    if (store->in_transaction) {
         return 0;
     }
     if (!store->hot) {
         store->hot = calloc(1, sizeof *store->hot);
     }
-    return store->hot ? (uint64_t)sqlite3_total_changes64(store->db) + 1 : 0;
+    return store->hot ? store->engine->changes(store) : 0;
 }
 
 /* FNV-1a: names are chosen by their owners, who only slow themselves down by what collides. */

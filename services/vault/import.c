@@ -403,11 +403,13 @@ static enum status take_account(void *arg, sqlite3_stmt *row)
     }
     id_new("acc", account->id);
     account->created_ms = time_at(row, 3);
-    enum status status = account_insert(import->store, account);
-    if (status == STATUS_CONFLICT) {
+    struct account other;
+    enum status status = account_by_email(import->store, account->email, &other);
+    if (status == STATUS_OK || status == STATUS_DENIED) {
         problem(import, "%s: an account with this email is here already", email);
         return STATUS_OK;
     }
+    status = status == STATUS_NOT_FOUND ? account_insert(import->store, account) : status;
     import->counts.accounts += status == STATUS_OK;
     return status == STATUS_OK ? take_belongings(&moving) : status;
 }

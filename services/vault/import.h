@@ -6,6 +6,8 @@
 #ifndef VAULT_IMPORT_H
 #define VAULT_IMPORT_H
 
+#include <sqlite3.h>
+
 #include "commands.h"
 
 /* An export, in memory or read-only; its tables and columns by the names that they have. */

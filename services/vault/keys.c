@@ -168,16 +168,52 @@ static enum status make_install(struct keys *keys, struct view master)
     return status;
 }
 
+static void forget_install(struct keys *keys)
+{
+    for (size_t i = 0; i < INSTALL_KEYS; i++) {
+        secret_free(&keys->install_keys[i]);
+    }
+    kek_free(&keys->kek);
+}
+
+struct first_start {
+    struct keys *keys;
+    struct view master;
+};
+
+/* STATUS_CONFLICT: another vault has made it meanwhile. */
+static enum status make_first(void *arg)
+{
+    const struct first_start *first = arg;
+    struct install install;
+    forget_install(first->keys); /* of a try before */
+    enum status status = install_read(first->keys->store, &install);
+    if (status != STATUS_NOT_FOUND) {
+        return status == STATUS_OK ? STATUS_CONFLICT : status;
+    }
+    return make_install(first->keys, first->master);
+}
+
 static enum status first_start(struct keys *keys, struct view master)
 {
-    enum status status = store_begin(keys->store);
-    if (status == STATUS_OK) {
-        status = store_end(keys->store, make_install(keys, master));
-    }
+    struct first_start first = {keys, master};
+    enum status status = store_transact(keys->store, make_first, &first);
     if (status == STATUS_OK) {
         store_checkpoint(keys->store);
     }
     return status;
+}
+
+struct adoption {
+    struct store *store;
+    const struct install *install;
+};
+
+static enum status name_keys(void *arg)
+{
+    const struct adoption *it = arg;
+    enum status status = data_key_adopt(it->store, it->install->kek);
+    return status == STATUS_OK ? install_set_check(it->store, it->install) : status;
 }
 
 /* A database of an older form until now does not say yet whose its keys are. */
@@ -188,13 +224,8 @@ static enum status adopt(struct store *store, const struct keks *keks, struct in
         return STATUS_DENIED;
     }
     memcpy(install->kek, owner->id, sizeof install->kek);
-    enum status status = store_begin(store);
-    if (status == STATUS_OK) {
-        status = data_key_adopt(store, owner->id);
-        status = store_end(store, status == STATUS_OK ? install_set_check(store, install)
-                                                      : status);
-    }
-    return status;
+    struct adoption it = {store, install};
+    return store_transact(store, name_keys, &it);
 }
 
 /* Whatever is under the previous master key goes under the current one. */
@@ -244,9 +275,16 @@ enum status keys_open(struct store *store, const struct masters *masters, struct
     }
     keys->store = store;
     enum status status = install_read(store, &install);
-    if (status == STATUS_NOT_FOUND) {
+    bool first = status == STATUS_NOT_FOUND;
+    if (first) {
         status = first_start(keys, masters->current);
-    } else if (status == STATUS_OK) {
+    }
+    if (first && status == STATUS_CONFLICT) {
+        first = false;
+        status = install_read(store, &install);
+    }
+    if (!first && status == STATUS_OK) {
+        forget_install(keys);
         status = load(keys, masters, &install);
     }
     if (status != STATUS_OK) {
@@ -274,6 +312,35 @@ enum status keys_rotate(struct keys *keys, struct view master, uint64_t *ret_cou
     return status;
 }
 
+enum status keys_follow(struct keys *keys, const struct masters *masters)
+{
+    CLEANUP(keks_free) struct keks keks = {0};
+    struct install install;
+    enum status status = install_read(keys->store, &install);
+    if (status == STATUS_OK) {
+        status = keks_derive(masters, keys->install, &keks);
+    }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    struct kek *both[] = {&keks.current, &keks.previous};
+    for (size_t i = 0; i < sizeof both / sizeof both[0]; i++) {
+        if (both[i]->wrapping && strcmp(both[i]->id, install.kek) == 0 &&
+            kek_opens(both[i], &install) == STATUS_OK) {
+            kek_free(&keys->kek);
+            keys->kek = *both[i];
+            both[i]->wrapping = NULL;
+            return STATUS_OK;
+        }
+    }
+    return STATUS_DENIED;
+}
+
+const char *keys_kek(const struct keys *keys)
+{
+    return keys->kek.id;
+}
+
 bool keys_under(const struct keys *keys, struct view master)
 {
     CLEANUP(kek_free) struct kek kek = {0};
@@ -287,10 +354,7 @@ void keys_free(struct keys **keys)
         return;
     }
     keys_forget(*keys);
-    for (size_t i = 0; i < INSTALL_KEYS; i++) {
-        secret_free(&(*keys)->install_keys[i]);
-    }
-    kek_free(&(*keys)->kek);
+    forget_install(*keys);
     free(*keys);
     *keys = NULL;
 }

@@ -15,6 +15,10 @@ static const struct option options[] = {
     {"signup", OPTION_TEXT, &vault.options.signup, "MODE open, first or closed", false},
     {"accept-rollback", OPTION_NUMBER, &vault.options.accept_rollback,
      "EPOCH of the audit log behind which the database may be, this once", false},
+    {"store", OPTION_TEXT, &vault.options.store,
+     "URL postgres://..., or FILE with one, of the database; DIR/vault.db unless given", false},
+    {"store-allow-insecure", OPTION_FLAG, &vault.options.store_allow_insecure,
+     "a database on another host without sslmode=verify-full", false},
     {NULL, OPTION_FLAG, NULL, NULL, false},
 };
 
@@ -43,7 +47,15 @@ static enum status confine_vault(struct confinement *confinement)
         confine_listen(confinement, control);
     }
     confine_connect(confinement, options_given->audit);
-    return STATUS_OK;
+    enum status status = STATUS_OK;
+    if (options_given->store) { /* read here: afterwards its file cannot be */
+        status = store_where(options_given->data, options_given->store,
+                             options_given->store_allow_insecure, &vault.where);
+    }
+    if (status == STATUS_OK && vault.where) {
+        store_confine(confinement, vault.where);
+    }
+    return status;
 }
 
 static enum status open_vault(struct loop *loop)

@@ -22,7 +22,7 @@ enum status vault_path(const char *dir, const char *name, char *ret_path)
 }
 
 /* A write-ahead log without its database is one that was lost, too. */
-enum status mark_absent(const char *dir, const char *database)
+enum status mark_absent(const char *dir, const char *where)
 {
     char mark[VAULT_PATH_SIZE], log[VAULT_PATH_SIZE];
     struct stat info;
@@ -34,13 +34,14 @@ enum status mark_absent(const char *dir, const char *database)
         return status;
     }
     bool marked = access(mark, F_OK) == 0;
-    bool logged = stat(log, &info) == 0 && info.st_size > 0 && access(database, F_OK) != 0;
+    bool logged = !store_is_remote(where) && stat(log, &info) == 0 && info.st_size > 0 &&
+                  access(where, F_OK) != 0;
     if (!marked && !logged) {
         return STATUS_OK;
     }
     log_error("store", "%s is missing or empty, and %s says that there was one: restore it from a "
                        "backup (seks-vault restore), or remove that file too to begin anew",
-              database, marked ? mark : log);
+              store_title(where), marked ? mark : log);
     return STATUS_INVALID;
 }
 

@@ -232,6 +232,7 @@ enum status apply_agent_secret_get(struct ask *ask)
         return STATUS_DENIED; /* taken away since */
     }
     status = secret_row_by_name(store, ask->tenant, ask->in.name, &row, &blob);
+    secret_free(&ask->value);
     if (status == STATUS_OK) {
         status = open_secret(ask->vault->keys, &row, buffer_view(&blob), &ask->value);
     }

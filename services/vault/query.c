@@ -1,64 +1,31 @@
-/* query.c - runs prepared statements and turns SQLite's outcomes into ours.
+/* query.c - one run of a prepared statement, whichever engine runs it.
  *
  * Statements are prepared once and kept by the address of their text.  Also the MACs of rows,
  * because they are made of the same columns in the same order.
  */
-#include "store.h"
+#include "store_engine.h"
 
 #include <string.h>
 
 #include "common/log.h"
 
-/* A broken disk fails every write: once a second is enough. */
-static void complain(struct store *store)
+static void *prepared(struct store *store, const char *sql)
 {
-    static struct log_limit limit;
-    uint64_t count;
-    if (log_due(&limit, &count)) {
-        log_error("store", "the disk: %s (error %d, %llu times)", sqlite3_errmsg(store->db),
-                  sqlite3_extended_errcode(store->db), (unsigned long long)count);
-    }
-}
-
-static enum status outcome(struct store *store, int code)
-{
-    switch (code & 0xff) {
-    case SQLITE_OK:
-    case SQLITE_ROW:
-    case SQLITE_DONE:
-        return STATUS_OK;
-    case SQLITE_CONSTRAINT:
-        return STATUS_CONFLICT;
-    case SQLITE_FULL:
-        return STATUS_STORAGE_FULL;
-    case SQLITE_TOOBIG:
-        return STATUS_TOO_LARGE;
-    case SQLITE_READONLY: /* the disk: what only reads goes on */
-    case SQLITE_IOERR:
-    case SQLITE_CANTOPEN:
-        complain(store);
-        return STATUS_UNAVAILABLE;
-    }
-    log_error("store", "%s", sqlite3_errmsg(store->db));
-    return STATUS_INTERNAL;
-}
-
-static sqlite3_stmt *prepared(struct store *store, const char *sql)
-{
-    sqlite3_stmt *statement = NULL;
     for (size_t i = 0; i < store->prepared_count; i++) {
         if (store->prepared[i].sql == sql) {
             return store->prepared[i].statement;
         }
     }
-    if (store->prepared_count == STATEMENTS_MAX ||
-        sqlite3_prepare_v3(store->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, NULL) !=
-            SQLITE_OK) {
-        log_error("store", "cannot prepare a statement: %s", sqlite3_errmsg(store->db));
-        return NULL;
+    void *statement = NULL;
+    if (store->prepared_count < STATEMENTS_MAX) {
+        statement = store->engine->prepare(store, sql);
+    } else {
+        log_error("store", "there are more than %d statements", (int)STATEMENTS_MAX);
     }
-    store->prepared[store->prepared_count].sql = sql;
-    store->prepared[store->prepared_count++].statement = statement;
+    if (statement) {
+        store->prepared[store->prepared_count].sql = sql;
+        store->prepared[store->prepared_count++].statement = statement;
+    }
     return statement;
 }
 
@@ -74,25 +41,15 @@ struct query query_new(struct store *store, const char *sql)
 void query_end(struct query *query)
 {
     if (query->statement) {
-        (void)sqlite3_reset(query->statement); /* repeats the failure that step reported */
-        (void)sqlite3_clear_bindings(query->statement);
+        query->store->engine->reset(query->statement);
         query->statement = NULL;
-    }
-}
-
-static void bound(struct query *query, int code)
-{
-    if (query->status == STATUS_OK && code != SQLITE_OK) {
-        query->status = outcome(query->store, code);
     }
 }
 
 void query_view(struct query *query, struct view text)
 {
-    if (query->statement) {
-        bound(query, sqlite3_bind_text(query->statement, ++query->parameter,
-                                       text.data ? (const char *)text.data : "", (int)text.size,
-                                       SQLITE_TRANSIENT));
+    if (query->status == STATUS_OK) {
+        query->status = query->store->engine->bind_text(query, text);
     }
 }
 
@@ -103,29 +60,22 @@ void query_text(struct query *query, const char *text)
 
 void query_bytes(struct query *query, struct view bytes)
 {
-    if (query->statement) {
-        bound(query, sqlite3_bind_blob(query->statement, ++query->parameter,
-                                       bytes.data ? (const void *)bytes.data : "",
-                                       (int)bytes.size, SQLITE_TRANSIENT));
+    if (query->status == STATUS_OK) {
+        query->status = query->store->engine->bind_bytes(query, bytes);
     }
 }
 
 void query_number(struct query *query, uint64_t number)
 {
-    if (query->statement) {
-        bound(query, sqlite3_bind_int64(query->statement, ++query->parameter, (int64_t)number));
+    if (query->status == STATUS_OK) {
+        query->status = query->store->engine->bind_number(query, number);
     }
 }
 
 bool query_row(struct query *query)
 {
-    if (query->status != STATUS_OK) {
-        return false;
-    }
-    int code = sqlite3_step(query->statement);
     query->column = 0;
-    query->status = outcome(query->store, code);
-    return code == SQLITE_ROW;
+    return query->status == STATUS_OK && query->store->engine->row(query);
 }
 
 enum status query_run(struct query *query)
@@ -138,7 +88,7 @@ enum status query_run(struct query *query)
 enum status query_run_one(struct query *query)
 {
     enum status status = query_run(query);
-    if (status == STATUS_OK && sqlite3_changes64(query->store->db) == 0) {
+    if (status == STATUS_OK && query->store->engine->changed(query) == 0) {
         return STATUS_NOT_FOUND;
     }
     return status;
@@ -146,9 +96,7 @@ enum status query_run_one(struct query *query)
 
 struct view query_get_view(struct query *query)
 {
-    int column = query->column++;
-    const void *data = sqlite3_column_blob(query->statement, column);
-    return view_of(data, (size_t)sqlite3_column_bytes(query->statement, column));
+    return query->store->engine->get_view(query, query->column++);
 }
 
 /* What does not fit reads as empty; for a row with a MAC that ends as a mismatch. */
@@ -170,7 +118,7 @@ void query_get_bytes(struct query *query, uint8_t *bytes, size_t size)
 
 uint64_t query_get_number(struct query *query)
 {
-    return (uint64_t)sqlite3_column_int64(query->statement, query->column++);
+    return query->store->engine->get_number(query, query->column++);
 }
 
 struct row_mac row_mac_new(const char *table)

@@ -81,38 +81,74 @@ static enum status begin_tenant(struct reseal *pass, struct store *store)
     return status;
 }
 
+/* One step, which is one transaction. */
+struct reseal_work {
+    struct reseal *pass;
+    struct store *store;
+    struct keys *keys;
+    bool done;
+};
+
 /* A version for a tenant whose newest one has had its year, or its number of seals. */
-static enum status renew_worn(struct store *store, struct keys *keys)
+static enum status renew_worn(void *arg)
 {
+    const struct reseal_work *work = arg;
     row_id tenant;
-    enum status status = store_begin(store);
-    if (status != STATUS_OK) {
-        return status;
+    enum status status = data_key_worn(work->store, clock_wall_ms() - KEY_LIFE_MS, KEY_SEALS_MAX - 1,
+                                       tenant);
+    return status == STATUS_OK ? keys_renew(work->keys, tenant) : status;
+}
+
+/* The tenant may have had another version since the last step: then all of its secrets are to be looked
+ * at again, and the one that was the newest goes with the others. */
+static enum status still_newest(struct reseal *pass, struct store *store)
+{
+    struct data_key_row key;
+    enum status status = data_key_newest(store, pass->tenant, "secret", &key);
+    if (status == STATUS_OK && strcmp(key.id, pass->newest) != 0) {
+        memcpy(pass->newest, key.id, sizeof pass->newest);
+        pass->name[0] = 0;
+        pass->stuck = 0;
     }
-    status = data_key_worn(store, clock_wall_ms() - KEY_LIFE_MS, KEY_SEALS_MAX - 1, tenant);
+    return status;
+}
+
+static enum status batch(void *arg)
+{
+    struct reseal_work *work = arg;
+    struct reseal before = *work->pass;
+    keys_forget(work->keys); /* what a try before it made and lost */
+    enum status status = still_newest(work->pass, work->store);
+    if (status == STATUS_NOT_FOUND) { /* the tenant is gone */
+        work->done = true;
+        return STATUS_OK;
+    }
     if (status == STATUS_OK) {
-        status = keys_renew(keys, tenant);
+        status = reseal_batch(work->pass, work->store, work->keys, &work->done);
     }
-    return store_end(store, status);
+    if (status != STATUS_OK) {
+        *work->pass = before;
+    }
+    return status;
 }
 
 enum status reseal_step(struct reseal *pass, struct store *store, struct keys *keys)
 {
-    bool done = false;
+    struct reseal_work work = {pass, store, keys, false};
     if (!pass->worn_done) {
-        enum status status = renew_worn(store, keys);
+        enum status status = store_transact(store, renew_worn, &work);
         pass->worn_done = status == STATUS_NOT_FOUND;
         return pass->worn_done ? STATUS_OK : status;
     }
     if (!pass->in_tenant) {
         return begin_tenant(pass, store); /* STATUS_NOT_FOUND: the pass is over */
     }
-    enum status status = store_begin(store);
+    const struct reseal before = *pass;
+    enum status status = store_transact(store, batch, &work);
     if (status != STATUS_OK) {
-        return status;
+        *pass = before; /* what a commit that failed took back */
     }
-    status = store_end(store, reseal_batch(pass, store, keys, &done));
-    if (status != STATUS_OK || done) {
+    if (status != STATUS_OK || work.done) {
         keys_forget(keys); /* what was dropped, or made and rolled back */
         pass->in_tenant = false;
         pass->tenants += status == STATUS_OK;
@@ -178,19 +214,28 @@ enum status reseal_open(struct vault *vault)
     return loop_every(vault->loop, LOOK_MS, look, vault) < 0 ? STATUS_INTERNAL : STATUS_OK;
 }
 
+struct renewal {
+    struct keys *keys;
+    const char *tenant;
+    uint64_t tenants;
+};
+
+static enum status renew(void *arg)
+{
+    struct renewal *renewal = arg;
+    keys_forget(renewal->keys);
+    if (!renewal->tenant[0]) {
+        return keys_renew_all(renewal->keys, &renewal->tenants);
+    }
+    renewal->tenants = 1;
+    return keys_renew(renewal->keys, renewal->tenant);
+}
+
 enum status reseal_begin(struct vault *vault, const char *tenant, uint64_t *ret_tenants)
 {
-    enum status status = store_begin(vault->store);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    if (tenant[0]) {
-        status = keys_renew(vault->keys, tenant);
-        *ret_tenants = 1;
-    } else {
-        status = keys_renew_all(vault->keys, ret_tenants);
-    }
-    status = store_end(vault->store, status);
+    struct renewal renewal = {vault->keys, tenant, 0};
+    enum status status = store_transact(vault->store, renew, &renewal);
+    *ret_tenants = renewal.tenants;
     if (status == STATUS_OK) {
         reseal_kick(vault);
     }

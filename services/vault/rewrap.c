@@ -63,8 +63,10 @@ static enum status rewrap_check(struct rewrap *rewrap)
     return status == STATUS_OK ? install_set_check(rewrap->store, &rewrap->install) : status;
 }
 
-static enum status rewrap_keys(struct rewrap *rewrap)
+static enum status rewrap_keys(void *arg)
 {
+    struct rewrap *rewrap = arg;
+    rewrap->count = 0;
     struct data_key_row key = {.id = ""};
     enum status status = install_read(rewrap->store, &rewrap->install);
     while (status == STATUS_OK) {
@@ -83,10 +85,7 @@ enum status rewrap_all(struct store *store, const struct kek *from, const struct
                        uint64_t *ret_count)
 {
     struct rewrap rewrap = {.store = store, .from = from, .to = to};
-    enum status status = store_begin(store);
-    if (status == STATUS_OK) {
-        status = store_end(store, rewrap_keys(&rewrap));
-    }
+    enum status status = store_transact(store, rewrap_keys, &rewrap);
     if (status == STATUS_OK) {
         *ret_count = rewrap.count;
         store_checkpoint(store); /* what is wrapped under the old key goes from disk */

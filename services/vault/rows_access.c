@@ -81,9 +81,9 @@ enum status agent_by_name(struct store *store, const char *account, const char *
 
 static enum status bury_tokens(struct store *store, const char *agent)
 {
-    static const char sql[] = "INSERT OR IGNORE INTO dead_tokens (hash, token, account, agent,"
-                              " provider, died_ms) SELECT hash, id, account, agent, provider, ?"
-                              " FROM tokens WHERE agent = ?";
+    static const char sql[] = "INSERT INTO dead_tokens (hash, token, account, agent, provider,"
+                              " died_ms) SELECT hash, id, account, agent, provider, ?"
+                              " FROM tokens WHERE agent = ? ON CONFLICT DO NOTHING";
     CLEANUP(query_end) struct query query = query_new(store, sql);
     query_number(&query, clock_wall_ms());
     query_text(&query, agent);
@@ -220,8 +220,8 @@ bool token_next(struct query *query, struct token *ret)
 enum status dead_insert(struct store *store, struct view hash, const char *account,
                         const char *agent, const struct token *token)
 {
-    static const char sql[] = "INSERT OR IGNORE INTO dead_tokens (hash, token, account, agent,"
-                              " provider, died_ms) VALUES (?, ?, ?, ?, ?, ?)";
+    static const char sql[] = "INSERT INTO dead_tokens (hash, token, account, agent, provider,"
+                              " died_ms) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
     CLEANUP(query_end) struct query query = query_new(store, sql);
     query_bytes(&query, hash);
     query_text(&query, token ? token->id : "");

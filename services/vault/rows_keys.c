@@ -53,6 +53,29 @@ enum status install_set_check(struct store *store, const struct install *install
     return query_run_one(&query);
 }
 
+enum status install_set_moved(struct store *store, const char *place)
+{
+    static const char sql[] = "UPDATE install SET moved = ?";
+    CLEANUP(query_end) struct query query = query_new(store, sql);
+    query_text(&query, place);
+    return query_run_one(&query);
+}
+
+enum status install_moved(struct store *store, char *ret)
+{
+    static const char sql[] = "SELECT moved FROM install";
+    ret[0] = 0;
+    if (store->version < FORM_WITH_MOVED) {
+        return STATUS_OK;
+    }
+    CLEANUP(query_end) struct query query = query_new(store, sql);
+    enum status status = query_only_row(&query);
+    if (status == STATUS_OK) {
+        query_get_text(&query, ret, MOVED_MAX);
+    }
+    return status;
+}
+
 /* ---- the epoch ---- */
 
 static enum status epoch_mac(struct store *store, const struct epoch_row *row, uint8_t *ret)
@@ -195,7 +218,7 @@ enum status data_key_census(struct store *store, const char *kek, const char *ot
                             uint64_t *ret_all, uint64_t *ret_strange)
 {
     static const char sql[] =
-        "SELECT count(*), coalesce(sum(kek NOT IN (?, ?)), 0) FROM data_keys";
+        "SELECT count(*), count(CASE WHEN kek NOT IN (?, ?) THEN 1 END) FROM data_keys";
     CLEANUP(query_end) struct query query = query_new(store, sql);
     query_text(&query, kek);
     query_text(&query, other);
@@ -249,9 +272,11 @@ enum status data_key_worn(struct store *store, uint64_t before_ms, uint64_t seal
 enum status data_key_drop_older(struct store *store, const char *tenant, const char *newest)
 {
     static const char sql[] =
-        "DELETE FROM data_keys WHERE tenant = ? AND id <> ? AND tenant <> ''";
+        "DELETE FROM data_keys WHERE tenant = ? AND id <> ? AND tenant <> '' AND version <"
+        " (SELECT newest.version FROM data_keys AS newest WHERE newest.id = ?)";
     CLEANUP(query_end) struct query query = query_new(store, sql);
     query_text(&query, tenant);
+    query_text(&query, newest);
     query_text(&query, newest);
     return query_run(&query);
 }

@@ -1,13 +1,14 @@
-/* store.h - the vault's database: one SQLite connection, its statements and its rows.
+/* store.h - the vault's database: its statements and its rows, on SQLite or on PostgreSQL.
  *
- * Everything here runs in the event loop's thread.  Rows that grant something carry a MAC over
- * their security columns; reading one that does not match gives STATUS_DENIED. */
+ * What is here is the same on both; store_engine.h is what a kind of database has to do.  Everything
+ * runs in the event loop's thread.  Rows that grant something carry a MAC over their security columns;
+ * reading one that does not match gives STATUS_DENIED. */
 #ifndef VAULT_STORE_H
 #define VAULT_STORE_H
 
-#include <sqlite3.h>
-
+#include "common/confine.h"
 #include "common/crypto.h"
+#include "common/loop.h"
 #include "proto/vault_messages.h"
 
 enum {
@@ -15,48 +16,103 @@ enum {
     STATEMENTS_MAX = 128,
     KEK_ID_MAX = 32,     /* "kek_" and 16 hex digits */
     FORM_WITH_KEKS = 3,  /* before that, data keys do not name their master key */
+    FORM_WITH_MOVED = 5, /* before that, none says that it was moved */
+    STORE_FORM = 5,      /* the newest one */
     WRAPPED_KEY_BYTES = CRYPTO_BLOB_OVERHEAD_BYTES + CRYPTO_KEY_BYTES,
     MASTER_CHECK_MAX = 128,
 };
 
 struct hot;
+struct store_engine;
 
 struct store {
-    sqlite3 *db;
+    const struct store_engine *engine;
     unsigned version;       /* of the form that it has */
-    bool clean;             /* only looked at, and there was no write-ahead log */
+    bool in_transaction;
+    bool again;             /* the last transaction lost against another one, and can be tried again */
     struct secret *mac_key; /* set by keys_open() */
     struct {
         const char *sql;
-        sqlite3_stmt *statement;
+        void *statement;    /* the engine's */
     } prepared[STATEMENTS_MAX];
     size_t prepared_count;
     struct hot *hot; /* hot.c's; NULL until it is needed */
 };
 
-/* ---- store.c: opening, migrations, transactions ---- */
+/* ---- store.c: opening, transactions ---- */
 
-/* Opens the database at PATH, which nothing but this process may have open, and looks at it: whether
- * it is one, sound, and of a form that this program knows.  Until store_begin_use() nothing is
- * written, not even what lies in the write-ahead log.  Logs its own failure.
- * STATUS_NOT_FOUND: there is no file, or none with anything in it; says nothing.
- * STATUS_INVALID: damaged, newer, or not a vault's.  STATUS_UNAVAILABLE: in use, or unreadable. */
-MUST_USE enum status store_open(const char *path, struct store **ret_store);
-/* Makes a new database where none is; the rest as above. */
-MUST_USE enum status store_create(const char *path, struct store **ret_store);
+/* Whether WHERE names a PostgreSQL database (a URL, or "conninfo:" and parameters) and no file. */
+bool store_is_remote(const char *where);
+/* Opens the database WHERE and looks at it: whether it is one, sound, and of a form that this program
+ * knows.  WHERE is the path of an SQLite file, which nothing but this process may have open, or what
+ * store_where() made.  Until store_begin_use() nothing is written, not even what lies in a write-ahead
+ * log.  Logs its own failure.
+ * STATUS_NOT_FOUND: there is none, or none with anything in it; says nothing.
+ * STATUS_INVALID: damaged, newer, moved elsewhere, or not a vault's.  STATUS_UNAVAILABLE: in use,
+ * unreadable, or it does not answer. */
+MUST_USE enum status store_open(const char *where, struct store **ret_store);
+/* Makes a new database where none is (on PostgreSQL, its tables); the rest as above. */
+MUST_USE enum status store_create(const char *where, struct store **ret_store);
 /* From now on it is written to: brings it to the newest form. */
 MUST_USE enum status store_begin_use(struct store *store);
 void store_close(struct store **store);
+/* A transaction of its own: on PostgreSQL those of all vaults run one after the other, and each counts
+ * the changes up (store_refresh()). */
 MUST_USE enum status store_begin(struct store *store);
+/* One that changes nothing that decides and that may be lost, such as times of last use; several at once. */
+MUST_USE enum status store_begin_quiet(struct store *store);
 /* Commits when STATUS is STATUS_OK, else rolls back; the status of it all. */
 MUST_USE enum status store_end(struct store *store, enum status status);
+/* Runs WORK in a transaction and, as long as that loses against another vault's, all of it again: what
+ * it leaves outside of the database must come out the same. */
+typedef enum status store_work(void *arg);
+MUST_USE enum status store_transact(struct store *store, store_work *work, void *arg);
 /* Moves the write-ahead log into the database, so that what was deleted is gone from disk. */
 void store_checkpoint(struct store *store);
+/* Runs SQL, several statements without parameters or rows; for migrations and tests. */
+MUST_USE enum status store_exec(struct store *store, const char *sql);
+
+/* ---- several vaults on one database ---- */
+
+/* Whether there may be. */
+bool store_is_shared(const struct store *store);
+
+struct store_state {
+    char kek[KEK_ID_MAX + 1]; /* the master key that is in use */
+    bool moved;               /* the install is in another database now */
+};
+/* Reads how many changes the database has seen: until store_stale() the rows that hot.c keeps count when
+ * they were read at that number.  STATUS_UNAVAILABLE: the database is away. */
+MUST_USE enum status store_refresh(struct store *store, struct store_state *ret_state);
+void store_stale(struct store *store);
+
+/* Has LOST called (in the loop) when the connection is gone and BACK when there is a new one, which is
+ * looked for from then on; a store that is a file is never away. */
+struct store_events {
+    void (*lost)(void *arg);
+    void (*back)(void *arg);
+};
+MUST_USE enum status store_watch(struct store *store, struct loop *loop,
+                                 const struct store_events *events, void *arg);
+bool store_is_away(const struct store *store);
+
+/* ---- store_where.c: the option --store ---- */
+
+/* From --store (NULL: DATA/vault.db), a URL "postgres://..." or a file that holds one or libpq's
+ * parameters, to WHERE, which the caller free()s.  A password on the command line, a host elsewhere
+ * without sslmode=verify-full unless ALLOW_INSECURE, or a missing user: STATUS_INVALID, logged. */
+MUST_USE enum status store_where(const char *data, const char *option, bool allow_insecure,
+                                 char **ret_where);
+/* How messages name it: a path, or words, for a URL may hold a password. */
+const char *store_title(const char *where);
+/* Names the files and ports that a connection to WHERE needs. */
+void store_confine(struct confinement *confinement, const char *where);
 
 /* ---- store_copy.c: a copy of the database, some pages at a time ---- */
 
 struct store_copy;
-/* Into a new file PATH; what STORE writes meanwhile goes into the copy too. */
+/* Into a new file PATH; what STORE writes meanwhile goes into the copy too.  STATUS_INVALID for a
+ * store that is no file. */
 MUST_USE enum status store_copy_begin(struct store *store, const char *path,
                                       struct store_copy **ret_copy);
 /* RET_PAGES: how many there are in all. */
@@ -68,7 +124,7 @@ void store_copy_end(struct store_copy **copy);
 
 struct query {
     struct store *store;
-    sqlite3_stmt *statement;
+    void *statement; /* the engine's; NULL when it could not be prepared */
     int parameter;
     int column;
     enum status status; /* of binding and stepping so far */
@@ -180,6 +236,7 @@ struct install {
     uint8_t check[MASTER_CHECK_MAX];  /* a known text under the wrapping key */
     size_t check_size;
 };
+enum { MOVED_MAX = 256 };
 
 /* How many changes the database has seen; under a MAC, for the audit log knows it too. */
 struct epoch_row {
@@ -202,6 +259,10 @@ struct data_key_row {
 MUST_USE enum status install_insert(struct store *store, const struct install *install);
 MUST_USE enum status install_read(struct store *store, struct install *ret);
 MUST_USE enum status install_set_check(struct store *store, const struct install *install);
+/* Says that the install is in the database PLACE from now on; a vault does not start on this one. */
+MUST_USE enum status install_set_moved(struct store *store, const char *place);
+/* RET takes MOVED_MAX bytes; "" when it is here. */
+MUST_USE enum status install_moved(struct store *store, char *ret);
 
 /* After keys_open(), for the MAC's key. */
 MUST_USE enum status epoch_read(struct store *store, struct epoch_row *ret);
@@ -229,7 +290,7 @@ MUST_USE enum status data_key_superseded(struct store *store, const char *tenant
 /* A tenant whose newest version is older than BEFORE_MS or has sealed SEALS times; RET a row_id. */
 MUST_USE enum status data_key_worn(struct store *store, uint64_t before_ms, uint64_t seals,
                                    char *ret);
-/* Deletes all of the tenant's versions but NEWEST. */
+/* Deletes the tenant's versions that are older than NEWEST. */
 MUST_USE enum status data_key_drop_older(struct store *store, const char *tenant,
                                          const char *newest);
 /* Names the master key of the rows that name none, after the form of the database has changed. */

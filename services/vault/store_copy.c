@@ -1,6 +1,7 @@
 /* store_copy.c - copies the database page by page through its one connection. */
-#include "store.h"
+#include "store_engine.h"
 
+#include <sqlite3.h>
 #include <stdlib.h>
 
 #include "common/log.h"
@@ -12,6 +13,11 @@ struct store_copy {
 
 enum status store_copy_begin(struct store *store, const char *path, struct store_copy **ret_copy)
 {
+    sqlite3 *from = store_sqlite_db(store);
+    if (!from) {
+        log_error("store", "this store is PostgreSQL: its own tools copy it, see docs/postgres.md");
+        return STATUS_INVALID;
+    }
     CLEANUP(store_copy_end) struct store_copy *copy = calloc(1, sizeof *copy);
     if (!copy) {
         return STATUS_INTERNAL;
@@ -19,7 +25,7 @@ enum status store_copy_begin(struct store *store, const char *path, struct store
     if (sqlite3_open_v2(path, &copy->to,
                         SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
                             SQLITE_OPEN_NOFOLLOW, NULL) == SQLITE_OK) {
-        copy->backup = sqlite3_backup_init(copy->to, "main", store->db, "main");
+        copy->backup = sqlite3_backup_init(copy->to, "main", from, "main");
     }
     if (!copy->backup) {
         log_error("store", "cannot copy to %s: %s", path,

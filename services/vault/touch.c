@@ -46,11 +46,11 @@ void touches_free(struct touches **touches)
 static enum status write_slot(struct store *store, const struct slot *slot)
 {
     static const char *const updates[] = {
-        [TOUCH_SESSION] = "UPDATE sessions SET last_ms = ? WHERE hash = ?",
-        [TOUCH_KEY] = "UPDATE account_keys SET used_ms = ? WHERE id = ?",
-        [TOUCH_AGENT] = "UPDATE agents SET seen_ms = ? WHERE id = ?",
-        [TOUCH_TOKEN] = "UPDATE tokens SET used_ms = ? WHERE id = ?",
-        [TOUCH_SECRET] = "UPDATE secrets SET used_ms = ? WHERE id = ?",
+        [TOUCH_SESSION] = "UPDATE sessions SET last_ms = ? WHERE hash = ? AND last_ms < ?",
+        [TOUCH_KEY] = "UPDATE account_keys SET used_ms = ? WHERE id = ? AND used_ms < ?",
+        [TOUCH_AGENT] = "UPDATE agents SET seen_ms = ? WHERE id = ? AND seen_ms < ?",
+        [TOUCH_TOKEN] = "UPDATE tokens SET used_ms = ? WHERE id = ? AND used_ms < ?",
+        [TOUCH_SECRET] = "UPDATE secrets SET used_ms = ? WHERE id = ? AND used_ms < ?",
     };
     CLEANUP(query_end) struct query query = query_new(store, updates[slot->kind]);
     struct view id = view_of(slot->id, slot->id_size);
@@ -60,6 +60,7 @@ static enum status write_slot(struct store *store, const struct slot *slot)
     } else {
         query_view(&query, id);
     }
+    query_number(&query, slot->at_ms); /* another vault may have seen a later use */
     return query_run(&query);
 }
 
@@ -68,7 +69,7 @@ void touches_write(struct touches *touches)
     if (touches->used == 0) {
         return;
     }
-    enum status status = store_begin(touches->store);
+    enum status status = store_begin_quiet(touches->store);
     if (status == STATUS_OK) {
         for (size_t i = 0; i < SLOTS && status == STATUS_OK; i++) {
             if (touches->slots[i].used) {

@@ -6,6 +6,7 @@
 #include "vault.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -108,7 +109,8 @@ static enum status open_sockets(struct vault *vault)
 
 enum status vault_use_database(struct vault *vault, const struct masters *masters)
 {
-    enum status status = database_open(vault->options.data, masters, &vault->store, &vault->keys);
+    enum status status = database_open(vault->options.data, vault->where, masters, &vault->store,
+                                       &vault->keys);
     if (status == STATUS_OK) {
         status = dead_prune(vault->store, clock_wall_ms() - DEAD_KEPT_MS_DAYS * day_ms);
     }
@@ -127,6 +129,9 @@ enum status vault_serve(struct vault *vault)
 {
     bool ticking = loop_every(vault->loop, TOUCH_MS, write_touches, vault) >= 0;
     enum status status = ticking ? reseal_open(vault) : STATUS_INTERNAL;
+    if (status == STATUS_OK) {
+        status = shared_open(vault);
+    }
     return status == STATUS_OK ? epoch_open(vault) : status;
 }
 
@@ -149,6 +154,10 @@ enum status vault_open(struct vault *vault, struct loop *loop)
     if (status == STATUS_OK) {
         status = read_providers(vault);
     }
+    if (status == STATUS_OK && !vault->where) {
+        status = store_where(vault->options.data, vault->options.store,
+                             vault->options.store_allow_insecure, &vault->where);
+    }
     bool sealed = status == STATUS_OK && master_is_sealed(vault->options.keys);
     if (status == STATUS_OK) {
         status = sealed ? database_directory(vault->options.data) : open_database(vault);
@@ -168,6 +177,7 @@ enum status vault_open(struct vault *vault, struct loop *loop)
 
 void vault_close(struct vault *vault)
 {
+    shared_close(vault);
     epoch_close(vault);
     unseal_close(vault);
     door_forget(vault, NULL);
@@ -184,6 +194,8 @@ void vault_close(struct vault *vault)
     touches_free(&vault->touches);
     keys_free(&vault->keys);
     store_close(&vault->store);
+    free(vault->where);
+    vault->where = NULL;
     providers_free(&vault->providers);
     secret_free(&vault->intake_private);
     secret_free(&vault->grant_key);

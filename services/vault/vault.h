@@ -2,6 +2,7 @@
  *
  * vault.c        the daemon: opens, takes records in through the table of messages, closes
  * door.c         whether it is taken, held or refused
+ * shared.c       other vaults on the same database: what each has to notice
  * epoch.c        whether the database is as new as the audit log says
  * authorize.c    VAULT_AUTHORIZE: may this token call this provider; sigv4.c derives AWS keys
  * ask.c          VAULT_ASK: who asks, checks, passwords, the audit record, the change, the answer
@@ -92,11 +93,16 @@ struct vault {
     struct vault_options {
         const char *data, *keys, *listen, *audit, *providers, *signup;
         uint64_t accept_rollback; /* the epoch of the log behind which the database may be */
+        const char *store;        /* NULL: DATA/vault.db */
+        bool store_allow_insecure;
     } options;
+    char *where;                        /* of the options, what store_open() takes; owned */
     enum door door;
     char closed_because[STATE_MAX + 1]; /* empty when the door is open */
     struct held_record *held;           /* a list, oldest first, while checking */
     size_t held_count;
+    bool taking;                        /* what is held, after a look at the shared store */
+    int away_timer, forget_timer;       /* shared.c's */
     struct epoch *epoch;
     struct unseal *unseal;              /* NULL unless sealed */
     struct reseal reseal;
@@ -173,6 +179,14 @@ void door_set(struct vault *vault, enum door door, const char *because);
 /* Whether RECORD is to be taken now; else it is held or refused here. */
 bool door_admits(struct vault *vault, struct channel_peer *peer, struct view record);
 void door_forget(struct vault *vault, const struct channel_peer *peer);
+/* The door is at checking for a moment, which nobody is told: what is held and what comes is kept. */
+void door_wait(struct vault *vault, const char *because);
+/* RECORD, which was admitted, is held after all: the store went away below it. */
+void door_again(struct vault *vault, struct channel_peer *peer, struct view record);
+/* At the end of each turn of the loop: with a store that others change too, what came is taken only now,
+ * after one look at how far that is.  ARG: the vault. */
+void door_turn(void *arg);
+void door_tell_all(const struct vault *vault);
 /* Tells a gateway that has come up how the door is. */
 void door_tell(const struct vault *vault, struct channel_peer *peer);
 /* Looks now and then whether the audit log can be reached: gateways ask another vault meanwhile. */
@@ -186,10 +200,22 @@ void door_leave(struct vault *vault);
  * refused, when that has answered. */
 MUST_USE enum status epoch_open(struct vault *vault);
 void epoch_close(struct vault *vault);
+/* Compares once more, after the connection to the database was lost: another server may answer now, and
+ * know less. */
+void epoch_again(struct vault *vault);
 /* Counts a change; in its transaction. */
 MUST_USE enum status epoch_bump(struct vault *vault);
 /* After the commit: the audit log is told, now and until it knows. */
 void epoch_changed(struct vault *vault);
+
+/* ---- shared.c ---- */
+
+/* Nothing, for a store that is this process's own. */
+MUST_USE enum status shared_open(struct vault *vault);
+void shared_close(struct vault *vault);
+/* Looks at the store: false when it is away, and the door is at checking then, or when this vault can
+ * serve no more.  After true what is decided until store_stale() is decided on rows as new as this look. */
+bool shared_look(struct vault *vault);
 
 /* ---- authorize.c, ask.c ---- */
 
@@ -342,20 +368,20 @@ struct masters master_views(const struct master *master);
 
 /* ---- mark.c: DIR/vault.install says that there has been a database ---- */
 
-/* STATUS_INVALID, with a log line, when DIR had a database: a new one is not made over it. */
-MUST_USE enum status mark_absent(const char *dir, const char *database);
+/* STATUS_INVALID, with a log line, when DIR had a database: a new one is not made WHERE. */
+MUST_USE enum status mark_absent(const char *dir, const char *where);
 MUST_USE enum status mark_make(const char *dir, const char *install);
 
 /* ---- database.c ---- */
 
 /* Makes the directory PATH unless it is there. */
 MUST_USE enum status database_directory(const char *path);
-/* Opens DATA/vault.db for use, or makes it where there never was one; wrong MASTERS, or a database
- * that is damaged or lost, leave every file as it was.  Logs its own failure. */
-MUST_USE enum status database_open(const char *data, const struct masters *masters,
+/* Opens the database WHERE for use, or makes it where there never was one, as DATA remembers; wrong
+ * MASTERS, or a database that is damaged or lost, leave every file as it was.  Logs its own failure. */
+MUST_USE enum status database_open(const char *data, const char *where, const struct masters *masters,
                                    struct store **ret_store, struct keys **ret_keys);
 /* The same for a database that is there, with the master key of KEYS_DIR. */
-MUST_USE enum status database_open_file(const char *path, const char *keys_dir,
+MUST_USE enum status database_open_there(const char *where, const char *keys_dir,
                                         struct store **ret_store, struct keys **ret_keys);
 
 /* ---- keys.c ---- */
@@ -380,6 +406,10 @@ MUST_USE enum status keys_open(struct store *store, const struct masters *master
                                struct keys **ret_keys);
 /* Puts all under another MASTER key, or nothing; RET_COUNT: data keys wrapped anew. */
 MUST_USE enum status keys_rotate(struct keys *keys, struct view master, uint64_t *ret_count);
+/* Another vault has put all under another master key: takes that on, if it is one of MASTERS.
+ * STATUS_DENIED when it is not. */
+MUST_USE enum status keys_follow(struct keys *keys, const struct masters *masters);
+const char *keys_kek(const struct keys *keys); /* the id of the master key in use */
 /* Whether MASTER is the one in use. */
 bool keys_under(const struct keys *keys, struct view master);
 void keys_free(struct keys **keys);

@@ -1,11 +1,15 @@
 """The broker under ./run with all its daemons, and the providers' stand-ins behind it."""
+import atexit
+import hashlib
 import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -95,13 +99,53 @@ class Account:
         return self.call("POST", f"/v1/account/agents/{agent}/tokens", {"provider": provider, **more}, 201)
 
 
+class Postgres:
+    """With SEKS_TEST_STORE=postgres every broker's vault works on PostgreSQL: one server for the run, and in it a
+    schema for each data directory."""
+    tool = ROOT / "tests/tools/postgres"
+    server = url = None
+
+    @classmethod
+    def start(cls):
+        if not cls.server:
+            cls.server = pathlib.Path(tempfile.mkdtemp(prefix="seks-pg-"))
+            cls.server.chmod(0o711)
+            cls.url = subprocess.run([cls.tool, "start", cls.server / "pg"], check=True, capture_output=True,
+                                     text=True).stdout.strip()
+            atexit.register(cls.stop)
+
+    @classmethod
+    def stop(cls):
+        subprocess.run([cls.tool, "stop", cls.server / "pg"])
+        shutil.rmtree(cls.server, ignore_errors=True)
+
+    @classmethod
+    def sql(cls, text, url=None):
+        return subprocess.run(["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", url or cls.url, "-c", text], check=True,
+                              capture_output=True, text=True).stdout.strip()
+
+    @classmethod
+    def store(cls, directory):
+        cls.start()
+        schema = "s" + hashlib.sha256(str(directory).encode()).hexdigest()[:16]
+        cls.sql(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+        return f"{cls.url}&options=-csearch_path%3D{schema}"
+
+
+def store_environment(directory):
+    """What a broker on this data directory gets besides, to find its store."""
+    on_postgres = os.environ.get("SEKS_TEST_STORE") == "postgres"
+    return {"SEKS_STORE": Postgres.store(directory)} if on_postgres else {}
+
+
 class Broker:
     def __init__(self, directory, rows, build=None, options=()):
         self.directory, self.port = directory, free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         (directory / "providers.json").write_text(json.dumps({"providers": rows}))
         self.log_path = directory / "broker.log"
-        environment = dict(os.environ, SEKS_BUILD=build or os.environ.get("SEKS_BUILD", ""))
+        environment = dict(os.environ, SEKS_BUILD=build or os.environ.get("SEKS_BUILD", ""),
+                           **store_environment(directory / "data"))
         self.process = subprocess.Popen(
             [ROOT / "run", "--listen", f"127.0.0.1:{self.port}", "--data", directory / "data", "--providers",
              directory / "providers.json", "--signup", "open", *options],

@@ -254,9 +254,8 @@ static void a_moved_token_is_refused(void **state)
 {
     struct scene *scene = *state;
     struct world *world = &scene->world;
-    assert_int_equal(sqlite3_exec(world->vault.store->db,
-                                  "UPDATE tokens SET provider = 'anthropic'", NULL, NULL, NULL),
-                     SQLITE_OK);
+    assert_int_equal(store_exec(world->vault.store, "UPDATE tokens SET provider = 'anthropic'"),
+                     STATUS_OK);
     assert_int_equal(granted(authorize(world, scene->value, "anthropic", "/v1/models")),
                      STATUS_UNAUTHENTICATED);
 }

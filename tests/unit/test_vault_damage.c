@@ -1,5 +1,7 @@
 /* test_vault_damage.c - databases that are not as the vault left them: each is refused, with every file
  * as it was, and none is ever made anew over what was. */
+#include <sqlite3.h>
+
 #include "tests/unit/vault_database.h"
 
 /* Opens by the same door as the daemon, which alone would make a database. */
@@ -7,7 +9,7 @@ static enum status start(struct open_store *it)
 {
     uint8_t master[32] = {7};
     const struct masters masters = {view_of(master, 32), {NULL, 0}};
-    return database_open(it->world.data, &masters, &it->store, &it->keys);
+    return database_open(it->world.data, it->path, &masters, &it->store, &it->keys);
 }
 
 /* With the mark that a started vault leaves, and some rows. */

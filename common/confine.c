@@ -95,6 +95,11 @@ void confine_read_replaced(struct confinement *confinement, const char *path)
 {
     char dir[PATH_BYTES];
     size_t entries = 0;
+    for (size_t i = 0; path && i < confinement->rule_count; i++) {
+        if (strcmp(confinement->rules[i].path, path) == 0) {
+            return; /* several rows may have one file */
+        }
+    }
     confine_read(confinement, path);
     if (!path || snprintf(dir, sizeof dir, "%s", path) >= (int)sizeof dir) {
         return;

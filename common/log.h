@@ -54,7 +54,7 @@ static inline void log_about_nothing(void)
 }
 /* From here to the end of the block. */
 #define LOG_ABOUT(request, tenant) \
-    struct log_subject log_subject_before CLEANUP(log_about_end) = log_about(request, tenant)
+    struct log_subject log_subject_before __attribute__((unused)) CLEANUP(log_about_end) = log_about(request, tenant)
 
 /* At most one line a second, for what a stranger can cause: true when it is time for one, and then
  * RET_COUNT is how often it happened since the last. */

@@ -15,6 +15,7 @@ seks_fuzz_target(fuzz_messages messages proto)
 seks_fuzz_target(fuzz_vet vet gateway_lib)
 seks_fuzz_target(fuzz_http1 http1 proxy_lib)
 seks_fuzz_target(fuzz_chunks chunks proxy_lib)
+seks_fuzz_target(fuzz_request request proxy_lib)
 seks_fuzz_target(fuzz_audit_log audit_log audit_lib audit_check)
 seks_fuzz_target(fuzz_shares shares vault_lib)
 set(SEKS_FUZZ_CHANGES -changes=200) # under the sanitizer each of these runs takes a millisecond

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "services/gateway/catalog.h"
+#include "services/gateway/vet_private.h"
 
 void collect_free(struct collect **collect)
 {
@@ -28,6 +29,14 @@ static enum status why(char *ret_why, size_t size, const char *name, const char 
     return STATUS_INVALID;
 }
 
+/* As strict as with those of a request. */
+static bool header_good(const struct header_row *row)
+{
+    return row->name.size > 0 && row->name.size <= HEADER_NAME_MAX &&
+           vet_run_of(IS_TOKEN, row->name.data, row->name.size) == row->name.size &&
+           vet_run_of(IS_VALUE, row->value.data, row->value.size) == row->value.size;
+}
+
 static enum status read_headers(const json_t *headers, struct collect *collect)
 {
     const char *name;
@@ -38,7 +47,7 @@ static enum status read_headers(const json_t *headers, struct collect *collect)
     json_object_foreach((json_t *)(uintptr_t)headers, name, value)
     {
         struct header_row row = {view_text(name), view_text(json_string_value(value))};
-        if (!json_is_string(value)) {
+        if (!json_is_string(value) || !header_good(&row)) {
             return STATUS_INVALID;
         }
         if (!credential_header(name) &&
@@ -103,15 +112,15 @@ static bool method_good(const char *method)
 static enum status read_target(const char *service, const char *path, struct collect *collect)
 {
     CLEANUP(buffer_free) struct buffer whole = BUFFER_EMPTY;
-    buffer_printf(&whole, "/api/%s", service);
-    if (path[0] != '/') {
-        buffer_append_byte(&whole, '/');
-        buffer_append_byte(&collect->target, '/');
+    buffer_printf(&whole, "/api/%s%s%s", service, path[0] == '/' ? "" : "/", path);
+    if (whole.failed) {
+        return STATUS_INTERNAL;
     }
-    buffer_append_text(&whole, path);
-    buffer_append_text(&collect->target, path);
-    return whole.failed || collect->target.failed ? STATUS_INTERNAL
-                                                  : target_check(buffer_view(&whole));
+    const size_t before = sizeof "/api/" - 1 + strlen(service);
+    enum status status = target_check(buffer_view(&whole));
+    return status == STATUS_OK ? credential_strip(view_of(whole.data + before, whole.size - before),
+                                                  &collect->target)
+                               : status;
 }
 
 static enum status check_members(const json_t *root, char *ret_why, size_t size)
@@ -148,10 +157,10 @@ static enum status read_root(const json_t *root, struct collect *collect, char *
         return why(ret_why, size, "method", "must be GET, HEAD, POST, PUT, PATCH or DELETE");
     }
     if (!path || read_target(service, path, collect) != STATUS_OK) {
-        return why(ret_why, size, "path", "must be an acceptable path");
+        return why(ret_why, size, "path", "must be an acceptable path, and no presigned one");
     }
     if (read_headers(json_object_get(root, "headers"), collect) != STATUS_OK) {
-        return why(ret_why, size, "headers", "must be an object of strings, at most 100");
+        return why(ret_why, size, "headers", "must be an object of at most 100 header fields, each a string");
     }
     collect->provider = strdup(service);
     collect->method = strdup(method);

@@ -201,6 +201,14 @@ static enum status copy_query(struct view rest, struct search *search, struct bu
     return ret_rest->failed ? STATUS_INTERNAL : STATUS_OK;
 }
 
+enum status credential_strip(struct view rest, struct buffer *ret_rest)
+{
+    struct search search = {.found = false};
+    enum status status = copy_query(rest, &search, ret_rest);
+    explicit_bzero(search.token, sizeof search.token);
+    return status == STATUS_OK && search.presigned ? STATUS_DENIED : status;
+}
+
 enum status credential_find(struct visit *visit, struct view rest, struct buffer *ret_rest,
                             char *ret_token, bool *ret_aws4)
 {

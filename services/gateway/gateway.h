@@ -119,6 +119,8 @@ bool origin_may_change(const struct visit *visit);
 MUST_USE enum status credential_find(struct visit *visit, struct view rest, struct buffer *ret_rest,
                                      char *ret_token, bool *ret_aws4);
 bool credential_header(const char *name); /* never forwarded */
+/* Appends REST without the parameters that carry credentials; STATUS_DENIED for a presigned query. */
+MUST_USE enum status credential_strip(struct view rest, struct buffer *ret_rest);
 
 /* ---- links.c ---- */
 

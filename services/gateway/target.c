@@ -1,125 +1,12 @@
-/* target.c - the raw request target, judged and never rewritten.
- *
- * What could mean another path to some server on the way is refused: dot segments however they are
- * encoded, encoded control bytes, overlong UTF-8, a backslash outside S3 keys, anything but
- * origin-form. */
+/* target.c - the raw request target: whether it may go on, and the provider that it names; never
+ * rewritten. */
 #include "services/gateway/gateway.h"
 
 #include <string.h>
 
-enum { SEGMENT_MAX = TARGET_MAX };
+#include "common/target.h"
 
-static int hex(uint8_t c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* Percent-decodes once; a `%` that begins no code stays as it is. */
-static size_t decode(const uint8_t *text, size_t size, uint8_t *ret_text)
-{
-    size_t used = 0;
-    for (size_t i = 0; i < size; i++) {
-        if (text[i] == '%' && i + 2 < size && hex(text[i + 1]) >= 0 && hex(text[i + 2]) >= 0) {
-            ret_text[used++] = (uint8_t)(hex(text[i + 1]) << 4 | hex(text[i + 2]));
-            i += 2;
-        } else {
-            ret_text[used++] = text[i];
-        }
-    }
-    return used;
-}
-
-/* "." or "..", also before a ';' (path parameters) or '\'. */
-static bool is_dots(const uint8_t *text, size_t size)
-{
-    size_t dots = 0;
-    while (dots < size && text[dots] == '.') {
-        dots++;
-    }
-    bool ends = dots == size || text[dots] == ';' || text[dots] == '\\' || text[dots] == '/';
-    return (dots == 1 || dots == 2) && ends;
-}
-
-static bool has_dots(const uint8_t *text, size_t size)
-{
-    for (size_t i = 0; i <= size; i++) {
-        bool begins = i == 0 || text[i - 1] == '/' || text[i - 1] == '\\';
-        if (begins && i < size && is_dots(text + i, size - i)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool has_control(const uint8_t *text, size_t size)
-{
-    for (size_t i = 0; i < size; i++) {
-        if (text[i] < 0x20 || text[i] == 0x7f) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* The first two bytes of a UTF-8 form that is longer than need be (RFC 3629 section 3): some decoders
- * read C0 AE as a dot. */
-static bool is_overlong(uint8_t first, uint8_t second)
-{
-    return first == 0xc0 || first == 0xc1 || (first == 0xe0 && second < 0xa0) ||
-           (first == 0xf0 && second < 0x90);
-}
-
-static bool has_overlong(const uint8_t *text, size_t size)
-{
-    for (size_t i = 0; i < size; i++) {
-        if (is_overlong(text[i], i + 1 < size ? text[i + 1] : 0xff)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool decoded_good(const uint8_t *text, size_t size)
-{
-    return !has_dots(text, size) && !has_control(text, size) && !has_overlong(text, size);
-}
-
-static bool path_good(struct view path)
-{
-    uint8_t once[TARGET_MAX], twice[TARGET_MAX];
-    size_t once_size = decode(path.data, path.size, once);
-    size_t twice_size = decode(once, once_size, twice);
-    return !has_dots(path.data, path.size) && decoded_good(once, once_size) &&
-           decoded_good(twice, twice_size);
-}
-
-/* Every `%` is followed by two hexadecimal digits (RFC 3986 section 2.1). */
-static bool escapes_whole(struct view text)
-{
-    for (size_t i = 0; i < text.size; i++) {
-        if (text.data[i] == '%' &&
-            (i + 2 >= text.size || hex(text.data[i + 1]) < 0 || hex(text.data[i + 2]) < 0)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* What a path cannot hold as it is (RFC 3986 section 3.3), and some servers put in code for; the
- * backslash is judged by itself. */
-static bool has_delimiter(struct view path)
-{
-    for (size_t i = 0; i < path.size; i++) {
-        if (memchr("\"<>^`{|}", path.data[i], 8)) {
-            return true;
-        }
-    }
-    return false;
-}
+_Static_assert((int)TARGET_MAX == (int)TARGET_PLAIN_MAX, "what may be asked for can be judged");
 
 static bool is_s3(struct view target)
 {
@@ -131,27 +18,8 @@ enum status target_check(struct view target)
     if (target.size > TARGET_MAX) {
         return STATUS_TOO_LARGE;
     }
-    if (target.size == 0 || target.data[0] != '/') {
-        return STATUS_INVALID;
-    }
-    for (size_t i = 0; i < target.size; i++) {
-        uint8_t byte = target.data[i];
-        if (byte <= 0x20 || byte >= 0x7f || byte == '#') {
-            return STATUS_INVALID;
-        }
-    }
-    const uint8_t *query = memchr(target.data, '?', target.size);
-    struct view path = view_of(target.data, query ? (size_t)(query - target.data) : target.size);
-    bool backslash = memchr(path.data, '\\', path.size) != NULL;
-    if ((backslash && !is_s3(target)) || !escapes_whole(path) || has_delimiter(path)) {
-        return STATUS_INVALID;
-    }
-    uint8_t once[TARGET_MAX];
-    size_t size = decode(path.data, path.size, once);
-    if (!is_s3(target) && memchr(once, '\\', size)) {
-        return STATUS_INVALID;
-    }
-    return path_good(path) ? STATUS_OK : STATUS_INVALID;
+    bool path = target.size > 0 && target.data[0] == '/';
+    return path && target_plain(target, is_s3(target)) ? STATUS_OK : STATUS_INVALID;
 }
 
 bool target_provider(struct view target, struct view *ret_provider, struct view *ret_rest)

@@ -97,6 +97,16 @@ bool header_value_safe(struct view value)
     return true;
 }
 
+bool header_value_plain(struct view value)
+{
+    for (size_t i = 0; i < value.size; i++) {
+        if ((value.data[i] < 0x20 && value.data[i] != '\t') || value.data[i] == 0x7f) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool header_is_rewritten(const struct provider *provider, struct view name)
 {
     if (view_is_nocase(name, "link") || view_is_nocase(name, "location")) {

@@ -114,6 +114,8 @@ bool header_name_safe(struct view name);
 bool method_is_idempotent(const char *method);
 /* No CR, LF, NUL. */
 bool header_value_safe(struct view value);
+/* No control byte but the tab (RFC 9110 section 5.5). */
+bool header_value_plain(struct view value);
 
 /* ---- transfer.c ---- */
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/target.h"
 #include "services/proxy/chunks.h"
 
 enum { HEADER_LINE_MAX = HEADER_NAME_MAX + HEADER_VALUE_MAX + 4 };
@@ -54,9 +55,15 @@ struct view request_find_header(struct list headers, const char *name)
     return (struct view){NULL, 0};
 }
 
-/* Without those of the client's own signature when the request is signed AGAIN. */
+/* Without the one that is to hold the key, and those of the client's own signature where we sign. */
+static bool is_ours_to_set(const struct auth_rule *rule, struct view name)
+{
+    return (rule->type == AUTH_HEADER && view_is_nocase(name, rule->name)) ||
+           (rule->type == AUTH_SIGV4 && request_sign_drops(name));
+}
+
 static enum status copy_headers(struct request *request, const struct proxy_call *message,
-                                bool again)
+                                const struct auth_rule *rule)
 {
     struct header_row row;
     struct list headers = message->headers;
@@ -70,8 +77,10 @@ static enum status copy_headers(struct request *request, const struct proxy_call
     enum status status = connection.failed ? STATUS_INTERNAL : STATUS_OK;
     headers = message->headers;
     while (status == STATUS_OK && proto_list_next(&header_row_schema, &headers, &row)) {
-        if (header_goes_up(row.name, buffer_view(&connection)) &&
-            !(again && request_sign_drops(row.name))) {
+        if (!header_name_safe(row.name) || !header_value_plain(row.value)) {
+            status = STATUS_INVALID;
+        } else if (header_goes_up(row.name, buffer_view(&connection)) &&
+                   !is_ours_to_set(rule, row.name)) {
             status = request_add_header(request, row.name, row.value);
         }
     }
@@ -193,10 +202,10 @@ bool request_needs_body(const struct provider *provider, const struct proxy_call
 }
 
 static enum status build_headers(const struct provider *provider,
-                                 const struct proxy_call *message, bool again,
+                                 const struct proxy_call *message, const struct auth_rule *rule,
                                  struct request *request)
 {
-    enum status status = copy_headers(request, message, again);
+    enum status status = copy_headers(request, message, rule);
     if (status == STATUS_OK) {
         status = add_defaults(request, provider, message->headers);
     }
@@ -259,9 +268,12 @@ enum status request_build(const struct provider *provider, const struct proxy_ca
         return STATUS_DENIED;
     }
     bool sign = rule->type == AUTH_SIGV4;
+    if (!target_plain(message->target, sign)) {
+        return STATUS_INVALID;
+    }
     status = judge_headers(provider, message, ret_why);
     if (status == STATUS_OK) {
-        status = build_headers(provider, message, sign, &request);
+        status = build_headers(provider, message, rule, &request);
     }
     if (status == STATUS_OK) {
         status = sign ? request_sign(provider, rule, message, credentials, body, &request, ret_why)

@@ -155,16 +155,19 @@ static enum status permit(struct decision *decision, const struct auth_rule **re
         return refuse(decision, STATUS_NOT_FOUND, "unknown provider");
     }
     enum status status = provider_target(provider, decision->in.target, &decision->upstream);
-    if (status != STATUS_OK) {
-        return refuse(decision, status, "malformed target");
-    }
     struct view upstream = buffer_view(&decision->upstream);
+    const struct auth_rule *rule = status == STATUS_OK ? provider_auth(provider, upstream) : NULL;
+    /* No rule can judge a path that the provider may read as another one. */
+    if (status != STATUS_OK ||
+        !target_plain(decision->in.target, rule && rule->type == AUTH_SIGV4)) {
+        return refuse(decision, status == STATUS_OK ? STATUS_INVALID : status, "malformed target");
+    }
     status = judge(decision, upstream);
     if (status != STATUS_OK) {
         return status;
     }
-    *ret_rule = provider_auth(provider, upstream);
-    return *ret_rule ? STATUS_OK : refuse(decision, STATUS_DENIED, "no auth rule for the path");
+    *ret_rule = rule;
+    return rule ? STATUS_OK : refuse(decision, STATUS_DENIED, "no auth rule for the path");
 }
 
 /* ---- the credentials ---- */

@@ -35,6 +35,7 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/providers.h"
+#include "common/target.h"
 #include "proto/audit_messages.h"
 #include "proto/control_messages.h"
 #include "proto/grant.h"

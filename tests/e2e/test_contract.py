@@ -263,4 +263,10 @@ def test_proxy_request(broker, account, agent, prefix):
                        ({"service": "openai", "method": "GET", "path": "/a/../b"}, "path"), ({"service": "openai", "method": "GET", "path": "/", "x": 1}, "x")):
         refused = call(body)
         assert refused.status_code == 400 and word in refused.json()["error"]
+    for headers in ({"": "x"}, {"X ": "x"}, {"X:": "x"}, {"X\r\nY": "x"}, {"X": "a\r\nY: b"}, {"X": "a\x01"}, {"X": "\x7f"}, {"X": 1}):
+        refused = call({**sent, "headers": headers})
+        assert refused.status_code == 400 and "headers" in refused.json()["error"], headers
+    own = call({**sent, "path": "/v1/x/echo?a=b&key=AIzaMine&%6bey=x&access_token=y&c"}).json()["body"]
+    assert own["path"] == "/v1/x/echo?a=b&c"  # a credential of one's own stays here, as with /api
+    assert call({**sent, "path": "/v1/x/echo?x-amz-acl=public-read"}).status_code == 400
     assert call(sent, "seks_agent_no").status_code == 401

@@ -172,6 +172,25 @@ def test_a_denied_header_gets_no_grant_and_is_not_sent(world, vault, proxy, prov
     assert len(providers["openai"].seen) == before
 
 
+TARGETS = ["/v1/organization/x/../admin_api_keys", "/v1/x/%2e%2e/organization/keys", "/v1/models#", "/v1/models%23/%252e%252e", "/v1/x\\..\\y", "/v1/a b",
+           "/v1/models HTTP/1.1\r\nX: y", "/v1/models%0d%0a", "/v1/%c0%ae%c0%ae/x", "v1/models", "@127.0.0.1/", "/v1/m\u00e9", "/v1/%zz"]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_no_grant_for_a_target_that_reads_two_ways(world, vault, proxy, target):
+    """The gateway refuses them; one that does not gets no further."""
+    got, _ = grant(world, vault, proxy, target=target)
+    assert got["status"] != 0 and got["grant"] == b""
+
+
+@pytest.mark.parametrize("header", [["", ""], ["", "x"], ["X\r\nY", "x"], ["X Y", "x"], ["X", "a\r\nAuthorization: Bearer x"], ["X", "\x01"]])
+def test_a_header_that_is_none_is_not_sent(world, vault, proxy, providers, header):
+    process, before = world.pid("proxy"), len(providers["openai"].seen)
+    _, call = grant(world, vault, proxy)
+    assert "http" not in answer(proxy, {**call, "headers": [header]})
+    assert len(providers["openai"].seen) == before and world.pid("proxy") == process
+
+
 def test_judged_headers_pass_an_honest_gateway(world, providers):
     """Both ways in, with a credential in a header that a rule could name."""
     headers = {"Authorization": f"Bearer {world.token}", "X-Share": "private"}

@@ -65,14 +65,17 @@ def script():
 @pytest.fixture(scope="module")
 def call(tmp_path_factory, script):
     broker = Broker(tmp_path_factory.mktemp("upstream"),
-                    [{"name": "openai", "origin": script.origin, "allow_insecure": True}])
+                    [{"name": "openai", "origin": script.origin, "allow_insecure": True},
+                     {"name": "own-header", "origin": script.origin, "allow_insecure": True, "secrets": ["OPENAI_API_KEY"],
+                      "auth": [{"type": "header", "name": "X-Own-Key"}]}])
     account = Account(broker, "upstream@example.com")
     account.put_secret("OPENAI_API_KEY", KEY)
-    token = account.token(account.agent("a")["agent"]["id"], "openai")["value"]
+    agent = account.agent("a")["agent"]["id"]
+    tokens = {name: account.token(agent, name)["value"] for name in ("openai", "own-header")}
 
-    def call(method="GET", path="/v1/x", more_headers=None, **more):
-        return requests.request(method, f"{broker.url}/api/openai{path}", timeout=30,
-                                headers={"Authorization": f"Bearer {token}", **(more_headers or {})}, **more)
+    def call(method="GET", path="/v1/x", more_headers=None, provider="openai", **more):
+        return requests.request(method, f"{broker.url}/api/{provider}{path}", timeout=30,
+                                headers={"Authorization": f"Bearer {tokens[provider]}", **(more_headers or {})}, **more)
 
     yield call
     broker.stop()
@@ -98,6 +101,14 @@ def test_connection_is_kept(script, call):
     head = script.heads[-1].split("\r\n")
     assert head[0] == "GET /v1/x HTTP/1.1" and f"Authorization: Bearer {KEY}" in head
     assert f"Host: {script.origin[7:]}" in head and "Accept-Encoding: identity" in head
+
+
+def test_the_key_s_header_is_the_key_s_alone(script, call):
+    """Also where the row names one that no SDK is known to use."""
+    script.play(ok())
+    assert call(provider="own-header", more_headers={"x-own-key": "of the agent's"}).text == "ok"
+    sent = [line for line in script.heads[-1].split("\r\n") if line.lower().startswith("x-own-key")]
+    assert sent == [f"X-Own-Key: {KEY}"]
 
 
 def test_header_values_go_up_whole(script, call):

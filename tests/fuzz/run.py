@@ -54,13 +54,12 @@ def run(name: str, options: argparse.Namespace) -> bool:
             [program, "-print_final_stats=1", f"-timeout={UNIT_LIMIT_S}", f"-artifact_prefix={found}/",
              *options.flag, corpus, HERE / "seeds" / name],
             stdout=log, stderr=log)
+        asked = False
         while process.returncode is None:
             time.sleep(POLL_S)
-            try:
-                if user_seconds(process.pid) >= options.cpu:
-                    process.send_signal(signal.SIGINT)
-            except (FileNotFoundError, ProcessLookupError):
-                pass
+            if not asked and user_seconds(process.pid) >= options.cpu:
+                os.kill(process.pid, signal.SIGINT)  # Popen's own way would reap it, and its usage with it
+                asked = True
             pid, status, usage = os.wait4(process.pid, os.WNOHANG)
             if pid:
                 process.returncode = os.waitstatus_to_exitcode(status)

@@ -7,37 +7,11 @@
 #include <string.h>
 #include <strings.h>
 
-struct view view_of(const void *data, size_t size)
-{
-    return (struct view){data, size};
-}
-
-struct view view_text(const char *text)
-{
-    return view_of(text, text ? strlen(text) : 0);
-}
-
-bool view_equal(struct view a, struct view b)
-{
-    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
-}
-
-bool view_is(struct view view, const char *text)
-{
-    return view_equal(view, view_text(text));
-}
-
 bool view_is_nocase(struct view view, const char *text)
 {
     size_t size = strlen(text);
     return view.size == size &&
            (size == 0 || strncasecmp((const char *)view.data, text, size) == 0);
-}
-
-bool view_starts(struct view view, const char *prefix)
-{
-    size_t size = strlen(prefix);
-    return view.size >= size && (size == 0 || memcmp(view.data, prefix, size) == 0);
 }
 
 char *view_dup(struct view view)
@@ -71,6 +45,9 @@ static bool grow(struct buffer *buffer, size_t wanted)
     while (capacity < wanted) {
         capacity *= 2;
     }
+    if (buffer->max > 0 && capacity > buffer->max) {
+        capacity = buffer->max;
+    }
     /* Not realloc: a secret may be inside, and realloc leaves the old copy behind. */
     uint8_t *data = malloc(capacity);
     if (!data) {
@@ -86,7 +63,7 @@ static bool grow(struct buffer *buffer, size_t wanted)
     return true;
 }
 
-uint8_t *buffer_room(struct buffer *buffer, size_t size)
+uint8_t *buffer_grow(struct buffer *buffer, size_t size)
 {
     if (buffer->failed || size > SIZE_MAX / 4 - buffer->size ||
         (buffer->max > 0 && buffer->size + size > buffer->max)) {
@@ -98,33 +75,6 @@ uint8_t *buffer_room(struct buffer *buffer, size_t size)
         return NULL;
     }
     return buffer->data + buffer->size;
-}
-
-void buffer_append(struct buffer *buffer, const void *data, size_t size)
-{
-    if (size == 0) {
-        return;
-    }
-    uint8_t *room = buffer_room(buffer, size);
-    if (room) {
-        memcpy(room, data, size);
-        buffer->size += size;
-    }
-}
-
-void buffer_append_view(struct buffer *buffer, struct view view)
-{
-    buffer_append(buffer, view.data, view.size);
-}
-
-void buffer_append_text(struct buffer *buffer, const char *text)
-{
-    buffer_append(buffer, text, strlen(text));
-}
-
-void buffer_append_byte(struct buffer *buffer, uint8_t byte)
-{
-    buffer_append(buffer, &byte, 1);
 }
 
 void buffer_printf(struct buffer *buffer, const char *format, ...)
@@ -157,12 +107,6 @@ void buffer_consume(struct buffer *buffer, size_t size)
     buffer->size -= size;
 }
 
-void buffer_clear(struct buffer *buffer)
-{
-    buffer->size = 0;
-    buffer->failed = false;
-}
-
 void buffer_free(struct buffer *buffer)
 {
     free(buffer->data);
@@ -177,7 +121,3 @@ void buffer_wipe(struct buffer *buffer)
     buffer_free(buffer);
 }
 
-struct view buffer_view(const struct buffer *buffer)
-{
-    return view_of(buffer->data, buffer->size);
-}

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "common/status.h"
 
@@ -16,12 +17,35 @@ struct view {
 
 #define VIEW(literal) ((struct view){(const uint8_t *)(literal), sizeof(literal) - 1})
 
-struct view view_of(const void *data, size_t size);
-struct view view_text(const char *text); /* NULL gives an empty view */
-bool view_equal(struct view a, struct view b); /* not in constant time: never for secrets */
-bool view_is(struct view view, const char *text);
+/* What is short is here, not in bytes.c: every message and every log line is made of these. */
+static inline struct view view_of(const void *data, size_t size)
+{
+    return (struct view){(const uint8_t *)data, size};
+}
+
+static inline struct view view_text(const char *text) /* NULL gives an empty view */
+{
+    return view_of(text, text ? strlen(text) : 0);
+}
+
+/* Not in constant time: never for secrets. */
+static inline bool view_equal(struct view a, struct view b)
+{
+    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
+}
+
+static inline bool view_is(struct view view, const char *text)
+{
+    return view_equal(view, view_text(text));
+}
+
 bool view_is_nocase(struct view view, const char *text); /* ASCII only */
-bool view_starts(struct view view, const char *prefix);
+
+static inline bool view_starts(struct view view, const char *prefix)
+{
+    size_t size = strlen(prefix);
+    return view.size >= size && (size == 0 || memcmp(view.data, prefix, size) == 0);
+}
 
 /* A new NUL-terminated copy on the heap, or NULL for want of memory; free() it. */
 char *view_dup(struct view view);
@@ -29,36 +53,72 @@ char *view_dup(struct view view);
 /* Copies into BUFFER with a NUL; false (and nothing written) when it does not fit or holds a NUL. */
 bool view_copy(struct view view, char *buffer, size_t buffer_size);
 
-/* A growing buffer.  Start from BUFFER_EMPTY.  `max` is the size it may not pass, 0 for none. */
+/* A growing buffer.  Start from BUFFER_EMPTY.  `max` is the size it may not pass, 0 for none; it is
+ * set before anything is appended. */
 struct buffer {
     uint8_t *data;
     size_t size;
-    size_t capacity;
+    size_t capacity; /* never past `max` */
     size_t max;
     bool failed; /* an append did not fit; stays set until buffer_clear() */
 };
 
 #define BUFFER_EMPTY ((struct buffer){NULL, 0, 0, 0, false})
 
-/* Appends; on want of memory or past `max` sets `failed` and appends nothing, so a run of appends
- * is checked once at its end. */
-void buffer_append(struct buffer *buffer, const void *data, size_t size);
-void buffer_append_view(struct buffer *buffer, struct view view);
-void buffer_append_text(struct buffer *buffer, const char *text);
-void buffer_append_byte(struct buffer *buffer, uint8_t byte);
-void buffer_printf(struct buffer *buffer, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+/* Makes room where there is none, or fails: what buffer_room() does not do itself. */
+uint8_t *buffer_grow(struct buffer *buffer, size_t size);
 
 /* Room for SIZE more bytes at the end, or NULL with `failed` set; commit by adding to `size`. */
-uint8_t *buffer_room(struct buffer *buffer, size_t size);
+static inline uint8_t *buffer_room(struct buffer *buffer, size_t size)
+{
+    return size <= buffer->capacity - buffer->size && buffer->data && !buffer->failed
+               ? buffer->data + buffer->size : buffer_grow(buffer, size);
+}
+
+/* Appends; on want of memory or past `max` sets `failed` and appends nothing, so a run of appends
+ * is checked once at its end. */
+static inline void buffer_append(struct buffer *buffer, const void *data, size_t size)
+{
+    uint8_t *room = size ? buffer_room(buffer, size) : NULL;
+    if (room) {
+        memcpy(room, data, size);
+        buffer->size += size;
+    }
+}
+
+static inline void buffer_append_view(struct buffer *buffer, struct view view)
+{
+    buffer_append(buffer, view.data, view.size);
+}
+
+static inline void buffer_append_text(struct buffer *buffer, const char *text)
+{
+    buffer_append(buffer, text, strlen(text));
+}
+
+static inline void buffer_append_byte(struct buffer *buffer, uint8_t byte)
+{
+    buffer_append(buffer, &byte, 1);
+}
+
+void buffer_printf(struct buffer *buffer, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* Drops the first SIZE bytes. */
 void buffer_consume(struct buffer *buffer, size_t size);
 
-void buffer_clear(struct buffer *buffer); /* empties, keeps the memory */
+static inline void buffer_clear(struct buffer *buffer) /* empties, keeps the memory */
+{
+    buffer->size = 0;
+    buffer->failed = false;
+}
+
 void buffer_free(struct buffer *buffer);  /* takes a cleared or freed one too */
 void buffer_wipe(struct buffer *buffer);  /* zeroes all the memory, then frees it */
 
-struct view buffer_view(const struct buffer *buffer);
+static inline struct view buffer_view(const struct buffer *buffer)
+{
+    return view_of(buffer->data, buffer->size);
+}
 
 #endif

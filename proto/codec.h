@@ -82,7 +82,10 @@ bool proto_list_next(const struct schema *row, struct list *list, void *ret_row)
     };                                                                      \
     extern const struct schema message##_schema
 
+enum { DECODED_BYTES_MAX = 1024 }; /* of a struct: decoding fills one on the stack first */
+
 #define PROTO_DEFINE(message, id_)                                          \
+    _Static_assert(sizeof(struct message) <= DECODED_BYTES_MAX, "decoding has room for it"); \
     static const struct field message##_fields[] = {                        \
         FIELDS_##message(PROTO_ROW, PROTO_LIST_ROW, message)};              \
     const struct schema message##_schema = {                                \

@@ -41,6 +41,23 @@ static inline bool view_is(struct view view, const char *text)
 
 bool view_is_nocase(struct view view, const char *text); /* ASCII only */
 
+/* Takes TEXT into HASH, in the manner of FNV-1a but eight bytes at a time.  Begin with a secret seed
+ * where strangers choose the text. */
+static inline uint64_t view_mix(uint64_t hash, struct view text)
+{
+    uint64_t word;
+    size_t at = 0;
+    for (; text.size - at >= sizeof word; at += sizeof word) {
+        memcpy(&word, text.data + at, sizeof word);
+        hash = (hash ^ word) * 0x9E3779B97F4A7C15u;
+        hash ^= hash >> 32;
+    }
+    for (; at < text.size; at++) {
+        hash = (hash ^ text.data[at]) * 0x100000001B3u;
+    }
+    return hash ^ (hash >> 29);
+}
+
 static inline bool view_starts(struct view view, const char *prefix)
 {
     size_t size = strlen(prefix);

@@ -35,12 +35,26 @@ void clock_text(uint64_t wall_ms, char *ret_text)
     if (wall_ms > year_9999_ms) {
         wall_ms = year_9999_ms;
     }
+    /* Most texts are of the second of the one before. */
+    static _Thread_local struct {
+        time_t seconds;
+        char date[20];
+    } last;
     time_t seconds = (time_t)(wall_ms / 1000);
-    struct tm utc = {0};
-    char date[20];
-    gmtime_r(&seconds, &utc);
-    strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &utc);
-    snprintf(ret_text, CLOCK_TEXT_SIZE, "%s.%03uZ", date, (unsigned)(wall_ms % 1000));
+    unsigned ms = (unsigned)(wall_ms % 1000);
+    if (last.seconds != seconds || last.date[0] == 0) {
+        struct tm utc = {0};
+        gmtime_r(&seconds, &utc);
+        strftime(last.date, sizeof last.date, "%Y-%m-%dT%H:%M:%S", &utc);
+        last.seconds = seconds;
+    }
+    size_t size = sizeof last.date - 1;
+    memcpy(ret_text, last.date, size);
+    ret_text[size++] = '.';
+    ret_text[size++] = (char)('0' + ms / 100);
+    ret_text[size++] = (char)('0' + ms / 10 % 10);
+    ret_text[size++] = (char)('0' + ms % 10);
+    memcpy(ret_text + size, "Z", 2);
 }
 
 /* Takes COUNT digits off TEXT; false unless the number is from LOW to HIGH. */

@@ -97,12 +97,22 @@ struct sender {
     uint64_t process, call, bound;
 };
 
+/* What a record is known by.  Views as line_fields() made them. */
+struct known {
+    uint64_t key;    /* of kind and request, and for some kinds of all fields */
+    uint64_t digest; /* of all fields */
+    uint8_t kind;    /* a letter; 0 for a record without a request, never known again */
+    uint8_t request_size;
+    char request[ID_SIZE_MAX];
+};
+void recent_describe(const struct recent *recent, struct view fields, struct known *ret_known);
+
 /* STATUS_OK: there, as number RET_SEQ, and sent again.  STATUS_CONFLICT: an intent, an outcome or an
- * account's deed of this request is there, but it is not the same or was not just sent again.  STATUS_NOT_FOUND.  Views as
- * line_fields() made them. */
-MUST_USE enum status recent_find(struct recent *recent, struct view fields, struct sender sender,
-                                 uint64_t *ret_seq);
-void recent_add(struct recent *recent, struct view fields, struct sender sender, uint64_t seq);
+ * account's deed of this request is there, but it is not the same or was not just sent again.  STATUS_NOT_FOUND. */
+MUST_USE enum status recent_find(struct recent *recent, const struct known *known,
+                                 struct sender sender, uint64_t *ret_seq);
+void recent_add(struct recent *recent, const struct known *known, struct sender sender,
+                uint64_t seq);
 void recent_forget(struct recent *recent, size_t count); /* the last COUNT that were added */
 
 /* ---- running.c ---- */

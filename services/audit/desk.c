@@ -11,6 +11,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/metrics.h"
+#include "proto/send.h"
 
 #define KIND(kind) (1u << (kind))
 
@@ -59,21 +60,15 @@ struct desk {
     struct reader *reader;
     struct question *questions;
     uint64_t followed; /* the record up to which the reader was told */
-    struct buffer out;
     uint64_t records[AUDIT_SYSTEM + 1];
     uint64_t commits, failures, refused, pages;
     struct histogram commit_took;
     struct log_limit limit;
 };
 
-static void reply(struct desk *desk, struct channel_peer *peer, const struct schema *schema,
-                  const void *message)
+static void reply(struct channel_peer *peer, const struct schema *schema, const void *message)
 {
-    buffer_clear(&desk->out);
-    enum status status = proto_encode(schema, message, &desk->out);
-    if (status == STATUS_OK) {
-        status = channel_send(peer, buffer_view(&desk->out));
-    }
+    enum status status = proto_send(peer, schema, message);
     if (status != STATUS_OK) {
         log_debug("reply", "not sent: %s", status_name(status)); /* it will ask again */
     }
@@ -83,7 +78,7 @@ static void acknowledge(struct desk *desk, struct channel_peer *peer, uint64_t c
                         enum status status, uint64_t seq)
 {
     struct audit_ack ack = {call, status_to_wire(status), status == STATUS_OK ? seq : 0};
-    reply(desk, peer, &audit_ack_schema, &ack);
+    reply(peer, &audit_ack_schema, &ack);
 }
 
 /* Commits what is staged and acknowledges all that waits for it.  The daemon's own records may have
@@ -194,7 +189,7 @@ static void send_page(struct desk *desk, struct channel_peer *peer, uint64_t cal
         .call = call, .status = status_to_wire(found->status), .next = found->next,
         .records = found->status == STATUS_OK ? found->records : view_text("[]")};
     desk->pages++;
-    reply(desk, peer, &audit_page_schema, &page);
+    reply(peer, &audit_page_schema, &page);
 }
 
 static void page_found(void *arg, const struct reader_page *found)
@@ -287,7 +282,7 @@ static void tell_head(struct desk *desk, struct channel_peer *peer)
 {
     struct audit_head head = {ledger_checkpoint(desk->ledger)};
     if (head.checkpoint.size > 0) {
-        reply(desk, peer, &audit_head_schema, &head);
+        reply(peer, &audit_head_schema, &head);
     }
 }
 
@@ -369,7 +364,6 @@ void desk_close(struct desk **desk)
         channel_close(&(*desk)->open[i].channel);
     }
     free((*desk)->pending);
-    buffer_free(&(*desk)->out);
     free(*desk);
     *desk = NULL;
 }

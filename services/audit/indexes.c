@@ -21,7 +21,7 @@ struct head_of_file {
     uint64_t log_bytes, count, block_bytes;
     uint8_t hash[CRYPTO_HASH_BYTES]; /* of the blocks */
 };
-static const char magic[8] = "SEKSIDX1";
+static const char magic[8] = "SEKSIDX2";
 
 struct kept {
     uint64_t first; /* of its file */

@@ -46,7 +46,9 @@ void ledger_close(struct ledger **ledger)
 static enum status add_fields(struct ledger *ledger, struct view fields, struct sender sender,
                               uint64_t *ret_seq)
 {
-    enum status status = recent_find(ledger->recent, fields, sender, ret_seq);
+    struct known known;
+    recent_describe(ledger->recent, fields, &known);
+    enum status status = recent_find(ledger->recent, &known, sender, ret_seq);
     struct view request = line_text(fields, "request");
     bool intent = view_starts(fields, "\"kind\":\"intent\"");
     if (status == STATUS_OK && intent && !running_has(ledger->running, request)) {
@@ -76,7 +78,7 @@ static enum status add_fields(struct ledger *ledger, struct view fields, struct 
     if (outcome) {
         running_close(ledger->running, request);
     }
-    recent_add(ledger->recent, fields, sender, ledger->staged.seq);
+    recent_add(ledger->recent, &known, sender, ledger->staged.seq);
     ledger->batch_count++;
     *ret_seq = ledger->staged.seq;
     return STATUS_OK;

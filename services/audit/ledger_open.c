@@ -69,7 +69,9 @@ static void remember(void *arg, const struct line *line)
 {
     struct ledger *ledger = arg;
     ledger->read_from = line->seq < ledger->read_from ? line->seq : ledger->read_from;
-    recent_add(ledger->recent, line->fields, (struct sender){0}, line->seq);
+    struct known known;
+    recent_describe(ledger->recent, line->fields, &known);
+    recent_add(ledger->recent, &known, (struct sender){0}, line->seq);
     note_running(ledger, line->fields, line->seq);
     running_commit(ledger->running);
 }

@@ -108,11 +108,13 @@ enum status line_append(struct view fields, uint64_t wall_ms, struct head *head,
     struct head next = {.seq = head->seq + 1};
     clock_text(wall_ms, time);
     add_number(ret_lines, "{\"seq\":", next.seq);
-    add_text(ret_lines, ",\"time\":", view_text(time));
-    buffer_append_byte(ret_lines, ',');
+    buffer_append_text(ret_lines, ",\"time\":\"");
+    buffer_append(ret_lines, time, CLOCK_TEXT_SIZE - 1);
+    buffer_append_text(ret_lines, "\",");
     buffer_append_view(ret_lines, fields);
-    add_text(ret_lines, ",\"prev\":", view_of(head->hash, HASH_CHARS));
-    buffer_append_byte(ret_lines, '}');
+    buffer_append(ret_lines, prev_name, PREV_NAME_SIZE);
+    buffer_append(ret_lines, head->hash, HASH_CHARS);
+    buffer_append_text(ret_lines, "\"}");
     if (ret_lines->failed ||
         crypto_sha256(view_of(ret_lines->data + begin, ret_lines->size - begin), hash) !=
             STATUS_OK) {

@@ -16,25 +16,22 @@
 
 enum {
     NONE = 0, /* chains hold index + 1 */
+    HEADS = 4 * RECENT_MAX, /* so that most chains have one entry: each more is a miss of the caches */
     UNKNOWN_SENDER_MS = 10000, /* a gateway gives up after 5 s, a vault before */
 };
 
 struct entry {
-    uint64_t key;    /* of kind and request, and for some kinds of all fields */
-    uint64_t digest; /* of all fields */
+    struct known known; /* its kind is 0 for an unused entry */
     uint64_t seq;
     struct sender sender;
     uint32_t next;
-    uint8_t kind; /* its first letter; 0 for an unused entry */
-    uint8_t request_size;
-    char request[ID_SIZE_MAX];
 };
 
 struct recent {
     uint64_t seed; /* so that nobody can choose ids that share a chain */
     uint64_t began_ms;
     size_t newest; /* where the next one goes */
-    uint32_t heads[RECENT_MAX];
+    uint32_t heads[HEADS];
     struct entry entries[RECENT_MAX];
 };
 
@@ -54,49 +51,33 @@ void recent_free(struct recent **recent)
     *recent = NULL;
 }
 
-/* In the manner of FNV-1a, but eight bytes at a time: every record is hashed whole, twice. */
-static uint64_t mix(uint64_t hash, struct view text)
+static bool known_by_id(const struct known *known)
 {
-    uint64_t word;
-    for (; text.size >= sizeof word; text = view_of(text.data + sizeof word, text.size - sizeof word)) {
-        memcpy(&word, text.data, sizeof word);
-        hash = (hash ^ word) * 0x9E3779B97F4A7C15u;
-        hash ^= hash >> 32;
-    }
-    for (size_t i = 0; i < text.size; i++) {
-        hash = (hash ^ text.data[i]) * 0x100000001B3u;
-    }
-    return hash ^ (hash >> 29);
+    return known->kind == 'i' || known->kind == 'o' || known->kind == 'a';
 }
 
-static bool known_by_id(const struct entry *entry)
-{
-    return entry->kind == 'i' || entry->kind == 'o' || entry->kind == 'a';
-}
-
-/* False for a record without a request, which cannot be known again. */
-static bool describe(const struct recent *recent, struct view fields, struct entry *ret_entry)
+void recent_describe(const struct recent *recent, struct view fields, struct known *ret_known)
 {
     struct view kind = line_text(fields, "kind");
     struct view request = line_text(fields, "request");
+    ret_known->kind = 0;
     if (kind.size == 0 || request.size == 0 || request.size > ID_SIZE_MAX) {
-        return false;
+        return;
     }
-    struct entry entry = {.kind = kind.data[0], .request_size = (uint8_t)request.size};
-    memcpy(entry.request, request.data, request.size);
-    entry.digest = mix(recent->seed, fields);
-    entry.key = mix(mix(recent->seed, kind), request);
-    if (entry.kind == 'a' && view_is(line_text(fields, "decision"), "fail")) {
-        entry.kind = 'f'; /* comes after what it is about */
+    ret_known->kind = kind.data[0];
+    ret_known->request_size = (uint8_t)request.size;
+    memcpy(ret_known->request, request.data, request.size);
+    ret_known->digest = view_mix(recent->seed, fields);
+    ret_known->key = view_mix(view_mix(recent->seed, kind), request);
+    if (ret_known->kind == 'a' && view_is(line_text(fields, "decision"), "fail")) {
+        ret_known->kind = 'f'; /* comes after what it is about */
     }
-    if (!known_by_id(&entry)) {
-        entry.key ^= entry.digest;
+    if (!known_by_id(ret_known)) {
+        ret_known->key ^= ret_known->digest;
     }
-    *ret_entry = entry;
-    return true;
 }
 
-static bool same_record(const struct entry *a, const struct entry *b)
+static bool same_record(const struct known *a, const struct known *b)
 {
     return a->key == b->key && a->kind == b->kind && a->request_size == b->request_size &&
            memcmp(a->request, b->request, a->request_size) == 0;
@@ -104,7 +85,7 @@ static bool same_record(const struct entry *a, const struct entry *b)
 
 static uint32_t *head_for(struct recent *recent, uint64_t key)
 {
-    return &recent->heads[key % RECENT_MAX];
+    return &recent->heads[key % HEADS];
 }
 
 /* Whether FOUND, which says the same, is what SENDER sent before.  Of what was read at the start it is not
@@ -114,30 +95,29 @@ static bool sent_again(const struct recent *recent, const struct entry *found, s
     if (found->sender.process == 0) {
         return sender.process == 0 || clock_mono_ms() - recent->began_ms < UNKNOWN_SENDER_MS;
     }
-    if (found->kind == 'i' && found->sender.process != sender.process) {
+    if (found->known.kind == 'i' && found->sender.process != sender.process) {
         /* The gateway asks another vault, or one that was restarted: for the same proxy, which
          * takes only one of two grants for a request. */
         return found->sender.bound == sender.bound;
     }
-    return sender.process == 0 || found->kind == 'o' ||
+    return sender.process == 0 || found->known.kind == 'o' ||
            (found->sender.process == sender.process && found->sender.call == sender.call);
 }
 
-enum status recent_find(struct recent *recent, struct view fields, struct sender sender,
+enum status recent_find(struct recent *recent, const struct known *wanted, struct sender sender,
                         uint64_t *ret_seq)
 {
-    struct entry wanted;
-    if (!describe(recent, fields, &wanted)) {
+    if (wanted->kind == 0) {
         return STATUS_NOT_FOUND;
     }
-    for (uint32_t at = recent->heads[wanted.key % RECENT_MAX]; at != NONE;
+    for (uint32_t at = recent->heads[wanted->key % HEADS]; at != NONE;
          at = recent->entries[at - 1].next) {
         struct entry *entry = &recent->entries[at - 1];
-        if (!same_record(entry, &wanted)) {
+        if (!same_record(&entry->known, wanted)) {
             continue;
         }
-        bool again = entry->digest == wanted.digest && sent_again(recent, entry, sender);
-        if (!again && known_by_id(entry)) {
+        bool again = entry->known.digest == wanted->digest && sent_again(recent, entry, sender);
+        if (!again && known_by_id(wanted)) {
             return STATUS_CONFLICT;
         }
         if (again) {
@@ -152,31 +132,32 @@ enum status recent_find(struct recent *recent, struct view fields, struct sender
 static void drop(struct recent *recent, size_t index)
 {
     struct entry *entry = &recent->entries[index];
-    if (entry->kind == 0) {
+    if (entry->known.kind == 0) {
         return;
     }
-    for (uint32_t *at = head_for(recent, entry->key); *at != NONE;
+    for (uint32_t *at = head_for(recent, entry->known.key); *at != NONE;
          at = &recent->entries[*at - 1].next) {
         if (*at == index + 1) {
             *at = entry->next;
             break;
         }
     }
-    entry->kind = 0;
+    entry->known.kind = 0;
 }
 
 /* A record without a request takes a place too, so that recent_forget() counts records. */
-void recent_add(struct recent *recent, struct view fields, struct sender sender, uint64_t seq)
+void recent_add(struct recent *recent, const struct known *known, struct sender sender,
+                uint64_t seq)
 {
     size_t index = recent->newest;
     struct entry *entry = &recent->entries[index];
     drop(recent, index);
     recent->newest = (index + 1) % RECENT_MAX;
-    if (!describe(recent, fields, entry)) {
-        entry->kind = 0;
+    if (known->kind == 0) {
         return;
     }
-    uint32_t *head = head_for(recent, entry->key);
+    uint32_t *head = head_for(recent, known->key);
+    entry->known = *known;
     entry->seq = seq;
     entry->sender = sender;
     entry->next = *head;

@@ -81,21 +81,22 @@ void running_free(struct running **running)
 
 static uint64_t key_of(const struct running *running, struct view request)
 {
-    uint64_t hash = running->seed;
-    for (size_t i = 0; i < request.size; i++) {
-        hash = (hash ^ request.data[i]) * 0x100000001B3u; /* FNV-1a */
-    }
-    return hash ^ (hash >> 29);
+    return view_mix(running->seed, request);
 }
 
-static struct entry *find(const struct running *running, struct view request)
+static struct entry *find_key(const struct running *running, uint64_t key, struct view request)
 {
-    struct entry *entry = running->buckets[key_of(running, request) % BUCKETS];
-    while (entry && (entry->size != request.size ||
+    struct entry *entry = running->buckets[key % BUCKETS];
+    while (entry && (entry->key != key || entry->size != request.size ||
                      memcmp(entry->request, request.data, request.size) != 0)) {
         entry = entry->bucket_next;
     }
     return entry;
+}
+
+static struct entry *find(const struct running *running, struct view request)
+{
+    return find_key(running, key_of(running, request), request);
 }
 
 enum status running_add(struct running *running, struct view request, uint64_t seq,
@@ -107,14 +108,13 @@ enum status running_add(struct running *running, struct view request, uint64_t s
     if (running->count >= RUNNING_MAX) {
         return STATUS_BUSY;
     }
-    struct entry *entry = find(running, request) ? NULL : calloc(1, sizeof *entry);
+    uint64_t key = key_of(running, request);
+    struct entry *entry = find_key(running, key, request) ? NULL : malloc(sizeof *entry);
     if (!entry) {
         return STATUS_INTERNAL;
     }
-    entry->key = key_of(running, request);
-    entry->seq = seq;
-    entry->claimed_ms = now_ms;
-    entry->size = (uint8_t)request.size;
+    *entry = (struct entry){.seq = seq, .claimed_ms = now_ms, .key = key,
+                            .size = (uint8_t)request.size};
     memcpy(entry->request, request.data, request.size);
     entry->bucket_next = running->buckets[entry->key % BUCKETS];
     running->buckets[entry->key % BUCKETS] = entry;

@@ -282,11 +282,7 @@ void vault_refuse_record(struct vault *vault, const char *why)
 
 void vault_send(struct channel_peer *peer, const struct schema *schema, const void *message)
 {
-    CLEANUP(buffer_wipe) struct buffer record = BUFFER_EMPTY;
-    enum status status = proto_encode(schema, message, &record);
-    if (status == STATUS_OK) {
-        status = channel_send(peer, buffer_view(&record));
-    }
+    enum status status = proto_send(peer, schema, message);
     if (status != STATUS_OK) {
         log_warn("vault", "an answer could not be sent: %s", status_name(status));
     }

@@ -39,6 +39,7 @@
 #include "proto/audit_messages.h"
 #include "proto/control_messages.h"
 #include "proto/grant.h"
+#include "proto/send.h"
 #include "store.h"
 
 struct hasher;

@@ -243,21 +243,23 @@ static void the_window_slides(void **state)
     (void)state;
     struct recent *recent = recent_new();
     struct buffer fields = BUFFER_EMPTY;
+    struct known known;
     uint64_t seq;
     for (uint64_t i = 0; i < RECENT_MAX + 10; i++) {
         buffer_clear(&fields);
         buffer_printf(&fields, "\"kind\":\"intent\",\"request\":\"req_%d\"", (int)i);
-        assert_int_equal(recent_find(recent, buffer_view(&fields), nobody, &seq), STATUS_NOT_FOUND);
-        recent_add(recent, buffer_view(&fields), nobody, i + 1);
+        recent_describe(recent, buffer_view(&fields), &known);
+        assert_int_equal(recent_find(recent, &known, nobody, &seq), STATUS_NOT_FOUND);
+        recent_add(recent, &known, nobody, i + 1);
     }
-    assert_int_equal(recent_find(recent, buffer_view(&fields), nobody, &seq), STATUS_OK);
+    assert_int_equal(recent_find(recent, &known, nobody, &seq), STATUS_OK);
     assert_int_equal(seq, RECENT_MAX + 10);
     recent_forget(recent, 1);
-    assert_int_equal(recent_find(recent, buffer_view(&fields), nobody, &seq), STATUS_NOT_FOUND);
-    struct view old = VIEW("\"kind\":\"intent\",\"request\":\"req_9\"");
-    assert_int_equal(recent_find(recent, old, nobody, &seq), STATUS_NOT_FOUND);
-    old = VIEW("\"kind\":\"intent\",\"request\":\"req_10\"");
-    assert_int_equal(recent_find(recent, old, nobody, &seq), STATUS_OK);
+    assert_int_equal(recent_find(recent, &known, nobody, &seq), STATUS_NOT_FOUND);
+    recent_describe(recent, VIEW("\"kind\":\"intent\",\"request\":\"req_9\""), &known);
+    assert_int_equal(recent_find(recent, &known, nobody, &seq), STATUS_NOT_FOUND);
+    recent_describe(recent, VIEW("\"kind\":\"intent\",\"request\":\"req_10\""), &known);
+    assert_int_equal(recent_find(recent, &known, nobody, &seq), STATUS_OK);
     buffer_free(&fields);
     recent_free(&recent);
 }

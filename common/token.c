@@ -24,19 +24,27 @@ static void random_base62(char *out, size_t size)
     }
 }
 
+/* What each value of a byte does to the register, and which bytes are base62 characters. */
+static uint32_t crc_of_byte[256];
+static bool is_base62[256];
+
+__attribute__((constructor)) static void make_tables(void)
+{
+    for (uint32_t byte = 0; byte < 256; byte++) {
+        uint32_t crc = byte;
+        for (int bit = 0; bit < 8; bit++) {
+            crc = (crc >> 1) ^ (crc & 1 ? 0xEDB88320u : 0);
+        }
+        crc_of_byte[byte] = crc;
+        is_base62[byte] = byte != 0 && strchr(base62, (int)byte);
+    }
+}
+
 uint32_t token_crc32(struct view data)
 {
-    /* What each value of four bits does to the register: the polynomial is 0xEDB88320. */
-    static const uint32_t nibble[16] = {
-        0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4,
-        0x4db26158, 0x5005713c, 0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c,
-        0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
-    };
     uint32_t crc = 0xFFFFFFFFu;
     for (size_t i = 0; i < data.size; i++) {
-        crc ^= data.data[i];
-        crc = (crc >> 4) ^ nibble[crc & 15];
-        crc = (crc >> 4) ^ nibble[crc & 15];
+        crc = (crc >> 8) ^ crc_of_byte[(crc ^ data.data[i]) & 0xFF];
     }
     return ~crc;
 }
@@ -91,7 +99,7 @@ static bool own_shape(struct view token, struct view *ret_label)
         return false;
     }
     for (size_t i = token.size - tail; i < token.size; i++) {
-        if (token.data[i] == '\0' || !strchr(base62, (char)token.data[i])) {
+        if (!is_base62[token.data[i]]) {
             return false;
         }
     }
@@ -115,14 +123,17 @@ static bool imported_shape(struct view token, struct view *ret_label)
     struct view label = view_of(token.data + 5, (size_t)(end - token.data) - 5);
     size_t tail = token.size - 5 - label.size - 1;
     size_t wanted = view_is(label, "agent") ? TOKEN_IMPORTED_AGENT_CHARS : TOKEN_IMPORTED_CHARS;
+    if (tail != wanted || !label_valid(label)) {
+        return false;
+    }
     for (size_t i = token.size - tail; i < token.size; i++) {
         uint8_t c = token.data[i];
-        if (c != '-' && c != '_' && (c == '\0' || !strchr(base62, (char)c))) {
+        if (c != '-' && c != '_' && !is_base62[c]) {
             return false;
         }
     }
     *ret_label = label;
-    return label_valid(label) && tail == wanted;
+    return true;
 }
 
 bool token_check(struct view token, struct view *ret_label)
@@ -144,6 +155,21 @@ bool token_is_imported(struct view token)
     return view_starts(token, "seks_") && imported_shape(token, &label);
 }
 
+/* The same for what is no secret: one system call for many ids. */
+static void pooled_base62(char *out, size_t size)
+{
+    static _Thread_local struct {
+        char digits[1024];
+        size_t left;
+    } pool;
+    if (pool.left < size) {
+        random_base62(pool.digits, sizeof pool.digits);
+        pool.left = sizeof pool.digits;
+    }
+    pool.left -= size;
+    memcpy(out, pool.digits + pool.left, size);
+}
+
 void id_new(const char *prefix, char *ret_id)
 {
     size_t size = strlen(prefix);
@@ -152,6 +178,6 @@ void id_new(const char *prefix, char *ret_id)
     }
     memcpy(ret_id, prefix, size);
     ret_id[size] = '_';
-    random_base62(ret_id + size + 1, ID_RANDOM_CHARS);
+    pooled_base62(ret_id + size + 1, ID_RANDOM_CHARS);
     ret_id[size + 1 + ID_RANDOM_CHARS] = '\0';
 }

@@ -74,8 +74,8 @@ static void reply(struct channel_peer *peer, const struct schema *schema, const 
     }
 }
 
-static void acknowledge(struct desk *desk, struct channel_peer *peer, uint64_t call,
-                        enum status status, uint64_t seq)
+static void acknowledge(struct channel_peer *peer, uint64_t call, enum status status,
+                        uint64_t seq)
 {
     struct audit_ack ack = {call, status_to_wire(status), status == STATUS_OK ? seq : 0};
     reply(peer, &audit_ack_schema, &ack);
@@ -101,7 +101,7 @@ static void settle(void *arg)
         const struct pending *pending = &desk->pending[i];
         if (pending->peer) {
             bool good = pending->on_disk || pending->taken_back == taken_back;
-            acknowledge(desk, pending->peer, pending->call,
+            acknowledge(pending->peer, pending->call,
                         good ? STATUS_OK : STATUS_STORAGE_FULL, pending->seq);
         }
     }
@@ -156,12 +156,12 @@ static void take_record(struct open_door *open, struct channel_peer *peer, struc
     LOG_ABOUT(record.request, record.tenant);
     if (!(open->door->kinds & KIND(record.kind))) {
         refuse(desk, open->door, "a kind of record that is not its own");
-        acknowledge(desk, peer, record.call, STATUS_DENIED, 0);
+        acknowledge(peer, record.call, STATUS_DENIED, 0);
         return;
     }
     enum status status = ledger_take(desk->ledger, &record, process_of(peer), &seq);
     if (status != STATUS_OK) {
-        acknowledge(desk, peer, record.call, status, 0);
+        acknowledge(peer, record.call, status, 0);
         return;
     }
     desk->records[record.kind]++;

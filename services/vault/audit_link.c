@@ -34,6 +34,7 @@ struct audit_link {
     int timer;
     struct wait head; /* of the ring of all */
     struct wait *buckets[BUCKETS];
+    struct buffer encoded; /* scratch */
     size_t waiting, telling;
     uint64_t next_call;
     uint64_t lost;
@@ -237,6 +238,7 @@ void audit_link_free(struct audit_link **link)
         take_out(*link, wait);
         free(wait);
     }
+    buffer_free(&(*link)->encoded);
     free(*link);
     *link = NULL;
 }
@@ -246,18 +248,19 @@ static enum status add_wait(struct audit_link *link, const struct schema *schema
                             const void *message, uint64_t call, uint64_t life_ms,
                             audit_done *done, void *arg)
 {
-    CLEANUP(buffer_free) struct buffer record = BUFFER_EMPTY;
-    enum status status = proto_encode(schema, message, &record);
+    buffer_clear(&link->encoded);
+    enum status status = proto_encode(schema, message, &link->encoded);
     if (status != STATUS_OK) {
         return status;
     }
-    struct wait *wait = link->waiting < WAITS_MAX ? malloc(sizeof *wait + record.size) : NULL;
+    size_t size = link->encoded.size;
+    struct wait *wait = link->waiting < WAITS_MAX ? malloc(sizeof *wait + size) : NULL;
     if (!wait) {
         return STATUS_UNAVAILABLE;
     }
-    memcpy(wait + 1, record.data, record.size);
+    memcpy(wait + 1, link->encoded.data, size);
     *wait = (struct wait){&link->head, link->head.prev, NULL, call, clock_mono_ms() + life_ms,
-                          view_of(wait + 1, record.size), done, arg};
+                          view_of(wait + 1, size), done, arg};
     wait->prev->next = wait;
     link->head.prev = wait;
     *place_of(link, call) = wait;

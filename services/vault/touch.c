@@ -89,7 +89,7 @@ void touches_write(struct touches *touches)
 
 void touch(struct touches *touches, enum touch_kind kind, struct view id, uint64_t now_ms)
 {
-    struct slot *slot = &touches->slots[(token_crc32(id) + kind) % SLOTS];
+    struct slot *slot = &touches->slots[view_mix(kind, id) % SLOTS];
     if (id.size > sizeof slot->id) {
         return;
     }

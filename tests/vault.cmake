@@ -6,6 +6,8 @@ seks_unit_test(test_vault_seal vault_lib)
 seks_unit_test(test_vault_reseal vault_lib)
 seks_unit_test(test_vault_ops vault_lib)
 seks_unit_test(test_vault_authorize vault_lib)
+seks_unit_test(test_vault_unseal vault_lib)
+target_link_options(test_vault_unseal PRIVATE -Wl,--wrap=loop_every)
 
 # The same on PostgreSQL: a server for all of them, below /tmp for the length of its socket's path.
 string(MD5 postgres_dir ${CMAKE_BINARY_DIR})

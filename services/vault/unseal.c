@@ -112,12 +112,21 @@ static enum status take_word(struct unseal *unseal, struct view word, const char
     return seal_plan_unlock(&unseal->plan, word, ret_master);
 }
 
-/* The master key is here: from now on a vault as any other. */
+/* The master key is here: from now on a vault as any other.  One that has its database and cannot
+ * begin to serve ends, to come back sealed: a second try would open the database twice. */
 static enum status use_master(struct vault *vault, const struct secret *master)
 {
     const struct masters masters = {secret_view(master), {NULL, 0}};
     enum status status = vault_use_database(vault, &masters);
-    return status == STATUS_OK ? vault_serve(vault) : status;
+    if (status != STATUS_OK) {
+        return status;
+    }
+    status = vault_serve(vault);
+    if (status != STATUS_OK) {
+        log_error("unseal", "the vault cannot begin to serve, and ends");
+        loop_stop(vault->loop);
+    }
+    return status;
 }
 
 enum status unseal_take(struct vault *vault, struct view word, const char **ret_why)

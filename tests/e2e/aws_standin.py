@@ -3,7 +3,6 @@ checks the hash or each chunk's signature and the trailers of the body, and keep
 import base64
 import hashlib
 import hmac
-import http.server
 import json
 import re
 import threading
@@ -13,6 +12,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import botocore.auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+
+import served
 
 ID, SECRET, SESSION = "AKIDPLANTEDEXAMPLE", "planted-aws-secret-7c1e9d5f3b8a2604", "planted-session-4e8a1c7d/+="
 EMPTY = hashlib.sha256(b"").hexdigest()
@@ -133,24 +134,7 @@ class Verified:
                 raise Refused("BadDigest", name)
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    wbufsize = 0
-
-    def log_message(self, *_):
-        pass
-
-    def read_body(self):
-        if self.headers.get("Transfer-Encoding"):
-            parts = []
-            while True:
-                size = int(self.rfile.readline(), 16)
-                parts.append(self.rfile.read(size))
-                self.rfile.readline()
-                if size == 0:
-                    return b"".join(parts)
-        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
-
+class Handler(served.Handler):
     def send(self, status, body=b"", kind="application/xml", headers=()):
         self.send_response(status)
         for name, value in headers:
@@ -244,16 +228,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send(200, json.dumps({"path": self.path, "sent": json.loads(self.data)}).encode(), "application/json")
 
 
-class Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
-    def handle_error(self, *_):
-        pass  # clients of a proxy hang up
-
-
 def start(session=None):
-    server = Server(("127.0.0.1", 0), Handler)
+    server = served.Server(("127.0.0.1", 0), Handler)
     server.session, server.seen, server.refusals, server.objects, server.parts = session, [], [], {}, {}
     server.origin = f"http://127.0.0.1:{server.server_address[1]}"
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -5,7 +5,6 @@ of it is visible outside the namespaces."""
 import concurrent.futures
 import contextlib
 import ctypes
-import http.server
 import json
 import os
 import pathlib
@@ -13,10 +12,12 @@ import signal
 import subprocess
 import threading
 import time
+import types
 
 import requests
 
-from conftest import PASSWORD, ROOT
+import served
+from conftest import ROOT, first_token
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
@@ -50,23 +51,9 @@ def inside(namespace, function, *arguments):
         return pool.submit(function, *arguments).result()
 
 
-class Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
-    def handle_error(self, *_):
-        pass  # clients of a proxy hang up
-
-
-class Provider(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    wbufsize = 0
-
-    def log_message(self, *_):
-        pass
-
+class Provider(served.Handler):
     def do_POST(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self.read_body()
         with self.server.lock:
             self.server.requests += 1
         good = self.headers.get("Authorization") == f"Bearer {KEY}"
@@ -111,7 +98,7 @@ class Cluster:
             {"name": "openai", "origin": f"http://{self.nodes['provider']}:9000", "allow_insecure": True}]}))
 
     def make_provider(self):
-        server = Server((self.nodes["provider"], 9000), Provider)
+        server = served.Server((self.nodes["provider"], 9000), Provider)
         server.requests, server.lock, server.gate = 0, threading.Lock(), threading.Event()
         return server
 
@@ -208,17 +195,7 @@ class Client:
 
     def __init__(self, cluster, gateways):
         self.cluster, self.gateways = cluster, gateways
-        url = self.url(0)
-        session = requests.Session()
-        def sign_up():
-            answer = session.post(f"{url}/v1/account", json={"email": "a@example.com", "password": PASSWORD}, timeout=20)
-            assert answer.status_code == 201, answer.text
-            session.headers["X-CSRF-Token"] = answer.json()["csrf"]
-            session.put(f"{url}/v1/account/secrets/OPENAI_API_KEY", json={"value": KEY}, timeout=20).raise_for_status()
-            agent = session.post(f"{url}/v1/account/agents", json={"name": "a"}, timeout=20).json()["agent"]["id"]
-            return session.post(f"{url}/v1/account/agents/{agent}/tokens", json={"provider": "openai"}, timeout=20).json()["value"]
-        self.session = session
-        self.token = inside(cluster.space("client"), sign_up)
+        self.token = inside(cluster.space("client"), first_token, types.SimpleNamespace(url=self.url(0)), KEY)
 
     def url(self, index):
         return f"http://{self.cluster.nodes[self.gateways[index % len(self.gateways)]]}:8787"

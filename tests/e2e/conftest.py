@@ -138,6 +138,13 @@ def store_environment(directory):
     return {"SEKS_STORE": Postgres.store(directory)} if on_postgres else {}
 
 
+def first_token(broker, key):
+    """A new account's token for OpenAI with that key; of BROKER only its url is needed."""
+    account = Account(broker, "a@example.com")
+    assert account.put_secret("OPENAI_API_KEY", key).status_code == 201
+    return account.token(account.agent("a")["agent"]["id"], "openai")["value"]
+
+
 class Broker:
     def __init__(self, directory, rows, build=None, options=()):
         self.directory, self.port = directory, free_port()

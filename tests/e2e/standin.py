@@ -3,12 +3,13 @@ planted one, in the provider's own place, and keeps what it was sent."""
 import base64
 import gzip
 import hashlib
-import http.server
 import json
 import re
 import ssl
 import threading
 import time
+
+import served
 
 KEYS = {
     "openai": "sk-planted-openai-5f2e9c7a1b8d4036",
@@ -33,24 +34,7 @@ CREDENTIALS = ["authorization", "x-api-key", "x-goog-api-key", "x-subscription-t
                "x-auth-email", "api-key", "cookie"]
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    wbufsize = 0
-
-    def log_message(self, *_):
-        pass
-
-    def read_body(self):
-        if self.headers.get("Transfer-Encoding"):
-            parts = []
-            while True:
-                size = int(self.rfile.readline(), 16)
-                parts.append(self.rfile.read(size))
-                self.rfile.readline()
-                if size == 0:
-                    return b"".join(parts)
-        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
-
+class Handler(served.Handler):
     def credential_error(self):
         name, form = PLACES[self.server.provider]
         key = KEYS[self.server.provider]
@@ -324,16 +308,8 @@ ANSWERS = {"openai": OPENAI, "anthropic": ANTHROPIC, "github": GITHUB, "notion":
            "cloudflare": CLOUDFLARE, "brave": BRAVE}
 
 
-class Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
-    def handle_error(self, *_):
-        pass  # clients of a proxy hang up
-
-
 def start(provider, certificate):
-    server = Server(("127.0.0.1", 0), Handler)
+    server = served.Server(("127.0.0.1", 0), Handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from compose_provider import KEY
-from conftest import PASSWORD, ROOT, free_port
+from conftest import ROOT, first_token, free_port
 from engine import Engine, run
 
 DAEMONS = {"gateway": 64101, "vault": 64102, "proxy": 64103, "audit": 64104}
@@ -100,13 +100,7 @@ def composed(engine, images, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def token(composed):
-    session = requests.Session()
-    answer = session.post(f"{composed.url}/v1/account", json={"email": "a@example.com", "password": PASSWORD}, timeout=20)
-    assert answer.status_code == 201, answer.text
-    session.headers["X-CSRF-Token"] = answer.json()["csrf"]
-    session.put(f"{composed.url}/v1/account/secrets/OPENAI_API_KEY", json={"value": KEY}, timeout=20).raise_for_status()
-    agent = session.post(f"{composed.url}/v1/account/agents", json={"name": "a"}, timeout=20).json()["agent"]["id"]
-    return session.post(f"{composed.url}/v1/account/agents/{agent}/tokens", json={"provider": "openai"}, timeout=20).json()["value"]
+    return first_token(composed, KEY)
 
 
 def call(composed, token, patient=False):

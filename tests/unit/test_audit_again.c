@@ -1,37 +1,10 @@
 /* test_audit_again.c - what is the same record sent again, and what is the same thing done twice. */
-#include "tests/unit/unit.h"
-
-#include <dirent.h>
-#include <unistd.h>
-
-#include "services/audit/audit.h"
-
-static char dir[64];
-static struct ledger_options options;
-static struct ledger *ledger;
+#include "tests/unit/ledger_log.h"
 
 static int make_log(void **state)
 {
     (void)state;
-    snprintf(dir, sizeof dir, "/tmp/seks-again-XXXXXX");
-    options = (struct ledger_options){.dir = dir, .segment_bytes = 1 << 20};
-    memset(options.signer.seed, 3, sizeof options.signer.seed);
-    return crypto_sign_public(options.signer.seed, options.signer.public_key) == STATUS_OK &&
-                   mkdtemp(dir) && ledger_open(&options, &ledger) == STATUS_OK
-               ? 0
-               : -1;
-}
-
-static int remove_log(void **state)
-{
-    (void)state;
-    ledger_close(&ledger);
-    DIR *list = opendir(dir);
-    for (struct dirent *at; list && (at = readdir(list)) != NULL;) {
-        (void)unlinkat(dirfd(list), at->d_name, 0); /* "." and ".." stay */
-    }
-    closedir(list);
-    return rmdir(dir);
+    return log_make(1 << 20);
 }
 
 /* What becomes of a record of KIND, REQUEST and DECISION, sent by PROCESS under number CALL for the proxy

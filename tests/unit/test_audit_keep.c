@@ -1,44 +1,20 @@
 /* test_audit_keep.c - old files go and what is left can be verified; records come out of the pipe. */
-#include "tests/unit/unit.h"
+#include "tests/unit/ledger_log.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "cli/audit_log.h"
 #include "services/audit/reading.h"
 
-static char dir[64];
-static struct ledger_options options;
-static struct ledger *ledger;
-
 static int make_log(void **state)
 {
     (void)state;
-    snprintf(dir, sizeof dir, "/tmp/seks-keep-XXXXXX");
-    options = (struct ledger_options){.dir = dir, .segment_bytes = 8 << 10};
-    memset(options.signer.seed, 9, sizeof options.signer.seed);
-    return crypto_sign_public(options.signer.seed, options.signer.public_key) == STATUS_OK &&
-                   mkdtemp(dir) && ledger_open(&options, &ledger) == STATUS_OK
-               ? 0
-               : -1;
-}
-
-static int remove_log(void **state)
-{
-    (void)state;
-    ledger_close(&ledger);
-    DIR *list = opendir(dir);
-    for (struct dirent *at; list && (at = readdir(list)) != NULL;) {
-        (void)unlinkat(dirfd(list), at->d_name, 0); /* "." and ".." stay */
-    }
-    closedir(list);
-    return rmdir(dir);
+    return log_make(8 << 10);
 }
 
 static void add(const char *request, enum audit_kind kind)

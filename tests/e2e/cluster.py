@@ -29,7 +29,8 @@ def possible():
     if os.geteuid() != 0:
         return False
     name = f"seks-try-{os.getpid()}"
-    made = subprocess.run(["ip", "netns", "add", name], capture_output=True).returncode == 0
+    made = all(subprocess.run(["ip", *words], capture_output=True).returncode == 0 for words in (
+        ["netns", "add", name], ["-n", name, "link", "add", "br0", "type", "bridge"]))
     subprocess.run(["ip", "netns", "del", name], capture_output=True)
     return made
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HELD_MAX = 2048, HELD_BYTES_MAX = 16 << 10, LOOK_MS = 200 };
+enum { HELD_MAX = 2048, HELD_BYTES_MAX = 16 << 10, LOOK_MS = 200, LOOKS_UNTOLD = 25 };
 
 struct held_record {
     struct held_record *next;
@@ -19,7 +19,7 @@ struct held_record {
 
 void door_tell(const struct vault *vault, struct channel_peer *peer)
 {
-    const struct vault_state state = {view_text(vault->closed_because), vault->audit_away,
+    const struct vault_state state = {view_text(vault->closed_because), vault->away,
                                       vault->leaving};
     vault_send(peer, &vault_state_schema, &state);
 }
@@ -32,20 +32,20 @@ void door_tell_all(const struct vault *vault)
     }
 }
 
-static void look_at_audit(void *arg)
+static void look_around(void *arg)
 {
     struct vault *vault = arg;
-    bool away = !audit_up(vault->audit);
-    if (away != vault->audit_away) {
-        vault->audit_away = away;
-        door_tell_all(vault);
+    bool away = !audit_up(vault->audit) || vault->door == DOOR_CHECKING;
+    if (away != vault->away || ++vault->looks % LOOKS_UNTOLD == 0) {
+        vault->away = away;
+        door_tell_all(vault); /* now and then all the same: a connection that broke may have lost the last word */
     }
 }
 
-enum status door_watch_audit(struct vault *vault)
+enum status door_look_around(struct vault *vault)
 {
-    vault->audit_away = !audit_up(vault->audit);
-    return loop_every(vault->loop, LOOK_MS, look_at_audit, vault) < 0 ? STATUS_INTERNAL : STATUS_OK;
+    vault->away = true; /* until the first look */
+    return loop_every(vault->loop, LOOK_MS, look_around, vault) < 0 ? STATUS_INTERNAL : STATUS_OK;
 }
 
 void door_leave(struct vault *vault)

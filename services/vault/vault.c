@@ -102,7 +102,7 @@ static enum status open_sockets(struct vault *vault)
                                 &vault->gateways);
     }
     if (status == STATUS_OK) {
-        status = door_watch_audit(vault);
+        status = door_look_around(vault);
     }
     return status == STATUS_OK ? control_open(vault) : status;
 }

@@ -127,7 +127,8 @@ struct vault {
     struct backup_job *backup;   /* the one that runs; it is in `pending` */
     struct pending *pending; /* a list */
     size_t pending_count;
-    bool audit_away;         /* as gateways were told */
+    bool away;               /* as gateways were told: it misses the audit log or its database */
+    uint64_t looks;          /* at that */
     bool leaving;            /* gateways were told to ask others */
     bool draining;           /* records are dropped: the gateway asks another vault, or again */
     struct vault_counters {
@@ -191,8 +192,8 @@ void door_turn(void *arg);
 void door_tell_all(const struct vault *vault);
 /* Tells a gateway that has come up how the door is. */
 void door_tell(const struct vault *vault, struct channel_peer *peer);
-/* Looks now and then whether the audit log can be reached: gateways ask another vault meanwhile. */
-MUST_USE enum status door_watch_audit(struct vault *vault);
+/* Looks now and then whether audit log and database can be reached: gateways ask others meanwhile. */
+MUST_USE enum status door_look_around(struct vault *vault);
 /* From now on gateways ask others; what crosses that message is still taken. */
 void door_leave(struct vault *vault);
 

@@ -14,10 +14,7 @@
 #include "services/gateway/peers.h"
 #include "services/gateway/slots.h"
 
-enum {
-    SWEEP_MS = 100,
-    REFUSED_MS = 150, /* a refusal that came as soon is that of a closed door, and costs no wait */
-};
+enum { SWEEP_MS = 100 };
 
 struct question {
     uint64_t id;
@@ -225,8 +222,7 @@ static bool ask_elsewhere(struct question *question, const struct peer *vault, e
     if (question->vault != vault) {
         return true; /* it was asked of another one since */
     }
-    if (peer_fitness(vault) == PEER_GOOD || !best || peer_fitness(best) != PEER_GOOD ||
-        clock_mono_ms() - question->asked_ms > REFUSED_MS) {
+    if (!vault->closed[0] || !best || peer_fitness(best) != PEER_GOOD) {
         return false;
     }
     take_back(question);

@@ -8,8 +8,10 @@ import ctypes
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 import types
@@ -84,6 +86,7 @@ class Cluster:
         self.tag = f"seks{os.getpid()}"
         self.processes, self.nodes, self.names = {}, {}, {}
         self.data = {}  # of a node, where it is not its own
+        self.store = []  # the vaults' options for a database that they share
         self.hosts = self.directory / "hosts"
         self.hosts.write_text("127.0.0.1 localhost\n")
         self.hub = f"{self.tag}-hub"
@@ -135,7 +138,7 @@ class Cluster:
         return kind, ["--keys", self.directory / "keys", "--admin", f"{self.node(node)}:{ADMIN}"] + {
             "audit": ["--data", data, "--listen-vault", "tcp://0.0.0.0:7103", "--listen-proxy", "tcp://0.0.0.0:7104"],
             "vault": ["--data", data, "--listen-gateway", "tcp://0.0.0.0:7101", "--audit", "tcp://audit:7103",
-                      "--signup", "open", "--providers", self.directory / "providers.json"],
+                      "--signup", "open", "--providers", self.directory / "providers.json", *self.store],
             "proxy": ["--listen-gateway", "tcp://0.0.0.0:7102", "--audit", "tcp://audit:7104",
                       "--providers", self.directory / "providers.json"],
             "gateway": ["--listen", "0.0.0.0:8787", "--public-url", "http://broker:8787", "--vault", "tcp://vault:7101",
@@ -161,6 +164,15 @@ class Cluster:
         index = list(self.nodes).index(node) + 1
         ip("-n", self.hub, "link", "set", f"v{index}", "down" if yes else "up")
 
+    def start_postgres(self):
+        """A server on a host of its own; vaults that are started from now on share it."""
+        self.postgres = pathlib.Path(tempfile.mkdtemp(prefix="seks-pg-"))  # its own user has to reach it
+        self.postgres.chmod(0o711)
+        address = self.node("postgres")
+        url = subprocess.run(["ip", "netns", "exec", self.space("postgres"), ROOT / "tests/tools/postgres", "start", self.postgres / "pg"],
+                             env=dict(os.environ, LISTEN=address), check=True, capture_output=True, text=True).stdout.strip()
+        self.store = ["--store", url, "--store-allow-insecure"]
+
     def metrics(self, node):
         """The daemon's own /metrics, asked for from its own namespace."""
         return inside(self.space(node), lambda: requests.get(f"http://{self.nodes[node]}:{ADMIN}/metrics", timeout=5).text)
@@ -181,6 +193,9 @@ class Cluster:
         for node in list(self.processes):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 statuses[node] = self.stop(node)
+        if self.store:
+            subprocess.run([ROOT / "tests/tools/postgres", "stop", self.postgres / "pg"])
+            shutil.rmtree(self.postgres)
         self.server.shutdown()
         self.server.server_close()
         for node in self.nodes:

@@ -18,9 +18,9 @@ add_test(NAME postgres_start COMMAND ${postgres_tool} fixture ${postgres_dir})
 add_test(NAME postgres_stop COMMAND ${postgres_tool} stop ${postgres_dir})
 set_tests_properties(postgres_start PROPERTIES FIXTURES_SETUP postgres)
 set_tests_properties(postgres_stop PROPERTIES FIXTURES_CLEANUP postgres)
-foreach(name store seal reseal ops authorize)
-  add_test(NAME test_vault_${name}_postgres COMMAND test_vault_${name})
-  set_tests_properties(test_vault_${name}_postgres PROPERTIES FIXTURES_REQUIRED postgres
+foreach(name throttle vault_store vault_seal vault_reseal vault_ops vault_authorize vault_sessions)
+  add_test(NAME test_${name}_postgres COMMAND test_${name})
+  set_tests_properties(test_${name}_postgres PROPERTIES FIXTURES_REQUIRED postgres
     ENVIRONMENT SEKS_TEST_POSTGRES_FILE=${postgres_dir}.url)
 endforeach()
 

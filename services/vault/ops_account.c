@@ -42,7 +42,8 @@ static enum status take_email(struct ask *ask)
 /* Whether a password of the account NAME may be tried now; an account that there is not counts too. */
 static enum status take_try(struct ask *ask, struct view name)
 {
-    uint64_t wait_ms = throttle_take(ask->vault->throttle, name, ask->in.client, clock_mono_ms());
+    uint64_t wait_ms = throttle_take(ask->vault->throttle, name, ask->in.client,
+                                     throttle_now(ask->vault->throttle));
     if (wait_ms == 0) {
         return STATUS_OK;
     }
@@ -53,7 +54,7 @@ static enum status take_try(struct ask *ask, struct view name)
 
 static void right_try(struct ask *ask, struct view name)
 {
-    throttle_right(ask->vault->throttle, name, ask->in.client, clock_mono_ms());
+    throttle_right(ask->vault->throttle, name, ask->in.client, throttle_now(ask->vault->throttle));
 }
 
 static void check_against(struct ask *ask, const char *stored)

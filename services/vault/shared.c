@@ -97,7 +97,9 @@ bool shared_look(struct vault *vault)
 
 static void forget(void *arg)
 {
-    keys_forget(((struct vault *)arg)->keys);
+    struct vault *vault = arg;
+    keys_forget(vault->keys);
+    throttle_prune(vault->throttle);
 }
 
 /* ---- opening ---- */
@@ -112,6 +114,10 @@ enum status shared_open(struct vault *vault)
     vault->forget_timer = loop_every(vault->loop, FORGET_MS, forget, vault);
     enum status status = vault->forget_timer < 0 ? STATUS_INTERNAL
                                                  : loop_turn_end(vault->loop, door_turn, vault);
+    if (status == STATUS_OK) {
+        status = throttle_share(vault->throttle, vault->store,
+                                keys_install(vault->keys, INSTALL_TOKEN));
+    }
     return status == STATUS_OK ? store_watch(vault->store, vault->loop, &events, vault) : status;
 }
 

@@ -92,11 +92,11 @@ static void pause_before(int try)
     (void)nanosleep(&pause, NULL); /* a signal only makes it earlier */
 }
 
-enum status store_transact(struct store *store, store_work *work, void *arg)
+static enum status transact(struct store *store, bool quiet, store_work *work, void *arg)
 {
     enum status status = STATUS_INTERNAL;
     for (int try = 0; try < AGAIN_MAX; try++) {
-        status = store_begin(store);
+        status = begin(store, quiet);
         if (status == STATUS_OK) {
             status = work(arg);
             status = store_end(store, status);
@@ -107,6 +107,16 @@ enum status store_transact(struct store *store, store_work *work, void *arg)
         pause_before(try);
     }
     return STATUS_BUSY;
+}
+
+enum status store_transact(struct store *store, store_work *work, void *arg)
+{
+    return transact(store, false, work, arg);
+}
+
+enum status store_transact_quiet(struct store *store, store_work *work, void *arg)
+{
+    return transact(store, true, work, arg);
 }
 
 void store_checkpoint(struct store *store)

@@ -259,6 +259,10 @@ void last_chars(const char *token, char *ret_last4);
 
 struct throttle *throttle_new(void); /* NULL for want of memory */
 void throttle_free(struct throttle **throttle);
+/* From now on the counts are kept in STORE, which other vaults share, under hashes keyed by KEY. */
+MUST_USE enum status throttle_share(struct throttle *throttle, struct store *store, struct view key);
+uint64_t throttle_now(const struct throttle *throttle); /* for NOW_MS */
+void throttle_prune(struct throttle *throttle);         /* now and then */
 /* Counts a try of ACCOUNT's password (an e-mail, or an account's id; empty: of none) from the address
  * CLIENT, and yields 0; or counts nothing and yields the milliseconds that it is too early. */
 uint64_t throttle_take(struct throttle *throttle, struct view account, struct view client,

@@ -25,6 +25,9 @@ static const struct option option_rows[] = {
     {"accept-wider-access", OPTION_FLAG, &options.accept_wider,
      "take secrets that were kept for some agents (import)", false},
     {"store", OPTION_TEXT, &options.store, "URL or FILE, as the vault has it", false},
+    {"from", OPTION_TEXT, &options.from, "STORE that is left: sqlite, or a URL or FILE (migrate-store)",
+     false},
+    {"to", OPTION_TEXT, &options.to, "STORE that is filled (migrate-store)", false},
     {"store-allow-insecure", OPTION_FLAG, &options.store_allow_insecure, "as the vault has it", false},
     {NULL, OPTION_FLAG, NULL, NULL, false},
 };
@@ -48,6 +51,8 @@ static const struct command {
     {"backup", "FILE", "copy the database, also while the vault runs", command_backup},
     {"import", "FILE", "take over an upstream broker's database or dump; the vault must be stopped",
      command_import},
+    {"migrate-store", NULL, "move all to another store, --from STORE --to STORE; vaults must be stopped",
+     command_migrate_store},
     {"restore", "FILE", "put a backup in place; the vault must be stopped", command_restore},
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };

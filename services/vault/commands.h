@@ -4,6 +4,7 @@
  * command_rotate.c  rotate-master; command_keys.c rotate-keys
  * command_backup.c  backup, restore
  * command_import.c  import
+ * command_move.c    migrate-store
  * command_split.c   split-master, join-master, passphrase-master
  *
  * Where a vault runs on the data directory they ask it (control.c); else they open the database
@@ -26,6 +27,7 @@ struct command_options {
     const char *store;
     bool store_allow_insecure;
     char *where; /* of those two, what store_open() takes */
+    const char *from, *to; /* stores, for migrate-store */
 };
 
 /* Runs the command that argv[1] names; main's exit status. */
@@ -48,6 +50,7 @@ enum status command_restore(const struct command_options *options);
 enum status command_split_master(const struct command_options *options);
 enum status command_join_master(const struct command_options *options);
 enum status command_passphrase_master(const struct command_options *options);
+enum status command_migrate_store(const struct command_options *options);
 enum status command_import(const struct command_options *options);
 
 #endif

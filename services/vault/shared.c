@@ -51,8 +51,8 @@ static void back(void *arg)
 static void stop_serving(struct vault *vault, const char *because)
 {
     log_error("shared", "%s: this vault ends", because);
-    door_set(vault, DOOR_REFUSED, because);
-    loop_stop(vault->loop); /* and is started again, by whoever keeps it */
+    door_wait(vault, because); /* what waits is asked again, of the next one */
+    loop_stop(vault->loop);    /* which is started by whoever keeps it */
 }
 
 static bool follow_master(struct vault *vault)

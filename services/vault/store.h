@@ -20,6 +20,7 @@ enum {
     STORE_FORM = 5,      /* the newest one */
     WRAPPED_KEY_BYTES = CRYPTO_BLOB_OVERHEAD_BYTES + CRYPTO_KEY_BYTES,
     MASTER_CHECK_MAX = 128,
+    MOVED_MAX = 256,     /* the words for where an install went, and a NUL */
 };
 
 struct hot;
@@ -106,6 +107,8 @@ MUST_USE enum status store_where(const char *data, const char *option, bool allo
                                  char **ret_where);
 /* How messages name it: a path, or words, for a URL may hold a password. */
 const char *store_title(const char *where);
+/* The same with the names of database and host; RET takes MOVED_MAX bytes. */
+void store_describe(const char *where, char *ret);
 /* Names the files and ports that a connection to WHERE needs. */
 void store_confine(struct confinement *confinement, const char *where);
 
@@ -237,7 +240,6 @@ struct install {
     uint8_t check[MASTER_CHECK_MAX];  /* a known text under the wrapping key */
     size_t check_size;
 };
-enum { MOVED_MAX = 256 };
 
 /* How many changes the database has seen; under a MAC, for the audit log knows it too. */
 struct epoch_row {

@@ -151,6 +151,18 @@ const char *store_title(const char *where)
     return store_is_remote(where) ? "the PostgreSQL database" : where;
 }
 
+void store_describe(const char *where, char *ret)
+{
+    PQconninfoOption *options = store_is_remote(where) ? pg_parameters(where, NULL) : NULL;
+    if (!options) {
+        (void)snprintf(ret, MOVED_MAX, "%.*s", (int)MOVED_MAX - 1, where);
+        return;
+    }
+    (void)snprintf(ret, MOVED_MAX, "the PostgreSQL database %.60s of %.120s",
+                   pg_parameter(options, "dbname"), pg_parameter(options, "host"));
+    PQconninfoFree(options);
+}
+
 /* ---- confinement ---- */
 
 static bool connect_port(void *arg, const char *port)

@@ -88,29 +88,39 @@ http {{
     return process
 
 
-class Upstream:
-    """The provider: 1 KiB of JSON (as a chat completion that clients can read), a large body, uploads; plain and TLS."""
+def build(directory, name):
+    """The stand-in or the reader of streams, compiled."""
+    source = pathlib.Path(__file__).resolve().parent / f"{name}.c"
+    subprocess.run(["cc", "-O2", "-o", directory / name, source], check=True)
+    return str(directory / name)
 
-    def __init__(self, directory, port, tls_port=None, large_mib=1):
+
+class Standin:
+    """The provider for event streams, large bodies and late answers (standin.c)."""
+
+    def __init__(self, directory):
+        port = free_port()
+        self.process = subprocess.Popen([build(directory, "standin"), str(port)])
+        wait_for(port, self.process)
+        self.origin = f"http://127.0.0.1:{port}"
+        self.stop = Peer("stand-in", self.process, self.origin, "").stop
+
+
+class Upstream:
+    """The provider of short answers: 1 KiB of JSON (as a chat completion that clients can read); plain and TLS."""
+
+    def __init__(self, directory, port, tls_port=None):
         answer = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "gpt-bench",
                   "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": ""}}],
                   "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}}
         answer["choices"][0]["message"]["content"] = "x" * (1024 - len(json.dumps(answer)))
-        self.large = directory / "large"
-        with open(self.large, "wb") as file:
-            file.truncate(large_mib << 20)
-        locations = f"""
-  location / {{ default_type application/json; return 200 '{json.dumps(answer)}'; }}
-  location = /v1/large {{ alias {self.large}; }}
-  location = /v1/upload {{ client_body_buffer_size 1m; proxy_request_buffering off; proxy_http_version 1.1; proxy_pass http://127.0.0.1:{port}/drop; }}
-  location = /drop {{ client_body_buffer_size 1m; return 200; }}
-"""
+        locations = f"location / {{ default_type application/json; return 200 '{json.dumps(answer)}'; }}"
         tls = ""
         if tls_port:
             self.certificates(directory)
             tls = (f"server {{ listen 127.0.0.1:{tls_port} ssl backlog=4096; ssl_certificate {directory}/server.pem; "
                    f"ssl_certificate_key {directory}/server.key; ssl_session_cache shared:s:1m; {locations} }}")
-        self.process = start_nginx(directory, port, f"server {{ listen 127.0.0.1:{port} backlog=4096; sendfile on; {locations} }} {tls}")
+        self.process = start_nginx(directory, port, f"server {{ listen 127.0.0.1:{port} backlog=4096; {locations} }} {tls}")
         self.stop = Peer("provider", self.process, "", "").stop
 
     @staticmethod
@@ -120,20 +130,20 @@ class Upstream:
         subprocess.run(openssl, check=True, capture_output=True, cwd=directory)
 
 
-def nginx_proxy(directory, name, to, events=None):
+def nginx_proxy(directory, name, to, standin=None):
     port, scheme = free_port(), to.split(":")[0]
-    ways = f"upstream u {{ server {to.split('//')[1]}; keepalive 256; keepalive_requests 100000000; }}"
+    ways = "".join(f"upstream {n} {{ server {o.split('//')[1]}; keepalive 256; keepalive_requests 100000000; }} "
+                   for n, o in (("u", to), ("s", standin or to)))
     common = ("proxy_http_version 1.1; proxy_set_header Connection ''; proxy_set_header Authorization $key; proxy_buffering off; "
               "proxy_request_buffering off; proxy_ssl_session_reuse on; proxy_ssl_verify on; proxy_ssl_name localhost; "
               f"proxy_ssl_trusted_certificate {directory}/server.pem;")
-    events = f"location = /v1/events {{ proxy_pass {events}; {common} }}" if events else ""
     process = start_nginx(directory, port, f"{ways} map $http_authorization $key {{ default 'Bearer {KEY}'; }} server {{ listen "
-                          f"127.0.0.1:{port} backlog=4096; location / {{ proxy_pass {scheme}://u; {common} }} {events} }}",
-                          log=str(directory / f"access-{port}.log"))
+                          f"127.0.0.1:{port} backlog=4096; location / {{ proxy_pass {scheme}://u; {common} }} "
+                          f"location /s/ {{ proxy_pass http://s; {common} }} }}", log=str(directory / f"access-{port}.log"))
     return Peer(name, process, f"http://127.0.0.1:{port}", "/v1/models")
 
 
-def haproxy(directory, upstream):
+def haproxy(directory, upstream, standin):
     port, conf = free_port(), directory / "haproxy.cfg"
     conf.write_text(f"""
 global
@@ -150,9 +160,12 @@ defaults
 frontend f
   bind 127.0.0.1:{port}
   http-request set-header Authorization "Bearer {KEY}"
+  use_backend s if {{ path_beg /s/ }}
   default_backend b
 backend b
   server s 127.0.0.1:{upstream} maxconn 4096
+backend s
+  server s {standin.split("//")[1]} maxconn 4096
 """)
     process = subprocess.Popen([shutil.which("haproxy") or "/usr/sbin/haproxy", "-f", str(conf)], stderr=subprocess.DEVNULL)
     wait_for(port, process)
@@ -162,24 +175,27 @@ backend b
 class Broker:
     """./run, or with CURVE the four daemons on TCP, with an account, a stored key and a token."""
 
-    def __init__(self, directory, upstream, origin=None, events=None, curve=False):
+    def __init__(self, directory, upstream, origin=None, standin=None, curve=False):
         self.directory = directory / f"broker-{free_port()}"
         self.directory.mkdir()
         self.port, self.others = free_port(), []
         self.base = f"http://127.0.0.1:{self.port}"
         row = {"allow_insecure": True, "ca_file": str(directory / "server.pem")} if origin else {"allow_insecure": True}
         rows = [{"name": "openai", "origin": origin or f"http://127.0.0.1:{upstream}", **row}]
-        if events:
-            rows.append({"name": "notion", "origin": events, "allow_insecure": True})
+        if standin:
+            rows.append({"name": "notion", "origin": standin, "allow_insecure": True})
         self.providers = self.directory / "providers.json"
         self.providers.write_text(json.dumps({"providers": rows}))
         self.log = open(self.directory / "broker.log", "w")
         self.process = self.run_curve() if curve else self.run()
-        self.token, self.events_token = self.enrol(bool(events))
+        self.token, self.standin_token = self.enrol(bool(standin))
+
+    def command(self):
+        return [str(ROOT / "run"), "--listen", f"127.0.0.1:{self.port}", "--data", str(self.directory / "data"), "--providers",
+                str(self.providers)]
 
     def run(self):
-        process = subprocess.Popen([str(ROOT / "run"), "--listen", f"127.0.0.1:{self.port}", "--data", str(self.directory / "data"),
-                                    "--providers", str(self.providers)], stdout=subprocess.PIPE, text=True, stderr=self.log)
+        process = subprocess.Popen(self.command(), stdout=subprocess.PIPE, text=True, stderr=self.log)
         if not any("SEKS Broker is ready" in line for line in process.stdout):
             raise SystemExit((self.directory / "broker.log").read_text())
         return process
@@ -210,12 +226,12 @@ class Broker:
                 time.sleep(0.1)
         raise SystemExit((self.directory / "broker.log").read_text())
 
-    def enrol(self, events):
+    def enrol(self, standin):
         account, headers = call(self.base, "POST", "/v1/account", {"email": "b@example.com", "password": "benchmark password"})
         session = {"Cookie": headers["Set-Cookie"].split(";")[0], "X-CSRF-Token": account["csrf"]}
         agent, _ = call(self.base, "POST", "/v1/account/agents", {"name": "bench"}, session)
         tokens = []
-        for provider, secret in [("openai", "OPENAI_API_KEY"), ("notion", "NOTION_API_KEY")][:1 + events]:
+        for provider, secret in [("openai", "OPENAI_API_KEY"), ("notion", "NOTION_API_KEY")][:1 + standin]:
             call(self.base, "PUT", f"/v1/account/secrets/{secret}", {"value": KEY}, session)
             token, _ = call(self.base, "POST", f"/v1/account/agents/{agent['agent']['id']}/tokens", {"provider": provider}, session)
             tokens.append(token["value"])
@@ -223,7 +239,7 @@ class Broker:
 
     def peer(self, name):
         peer = Peer(name, self.process, self.base, "/api/openai/v1/models", self.token)
-        peer.events_token = self.events_token
+        peer.standin_token = self.standin_token
         return peer
 
 
@@ -283,21 +299,28 @@ def gateways(world):
 
 
 class World:
-    def __init__(self, directory, large_mib):
+    def __init__(self, directory):
         self.directory, self.started = directory, []
-        self.upstream_port, tls_port, events_port = free_port(), free_port(), free_port()
-        self.upstream = Upstream(directory, self.upstream_port, tls_port, large_mib)
-        self.events = Peer("events", subprocess.Popen([sys.executable, str(ROOT / "tests/bench/events.py"), "serve", str(events_port)]),
-                           f"http://127.0.0.1:{events_port}", "")
-        wait_for(events_port, self.events.process)
+        self.upstream_port, tls_port = free_port(), free_port()
+        self.upstream, self.standin = Upstream(directory, self.upstream_port, tls_port), Standin(directory)
+        self.streams = build(directory, "streams")
         plain, tls = f"http://127.0.0.1:{self.upstream_port}", f"https://127.0.0.1:{tls_port}"
-        self.nginx = nginx_proxy(directory, "nginx", plain, self.events.origin)
+        self.direct = Peer("direct", self.standin.process, self.standin.origin, "/")
+        self.nginx = nginx_proxy(directory, "nginx", plain, self.standin.origin)
         self.nginx_tls = nginx_proxy(directory, "nginx, https provider", tls)
-        self.haproxy = haproxy(directory, self.upstream_port)
-        self.broker = Broker(directory, self.upstream_port, events=self.events.origin).peer("broker")
+        self.haproxy = haproxy(directory, self.upstream_port, self.standin.origin)
+        self.broker = Broker(directory, self.upstream_port, standin=self.standin.origin).peer("broker")
         self.broker_tls = Broker(directory, None, origin=tls).peer("broker, https provider")
-        self.broker_curve = Broker(directory, self.upstream_port, curve=True).peer("broker, tcp and CURVE")
-        self.started += [self.upstream, self.events, self.nginx, self.nginx_tls, self.haproxy, self.broker, self.broker_tls, self.broker_curve]
+        self.broker_curve = Broker(directory, self.upstream_port, standin=self.standin.origin, curve=True).peer("broker, tcp and CURVE")
+        self.started += [self.upstream, self.standin, self.nginx, self.nginx_tls, self.haproxy, self.broker, self.broker_tls, self.broker_curve]
+
+    def at_standin(self, peer, path):
+        """PEER, pointed at a path of the stand-in."""
+        if not hasattr(peer, "standin_token"):
+            return peer.at("/s" + path)
+        at = peer.at("/api/notion" + path)
+        at.token = peer.standin_token
+        return at
 
     def __enter__(self):
         return self

@@ -23,6 +23,9 @@ enum proxy_message {
 enum {
     CHUNK_MAX = 16384,          /* bytes of body in one message */
     STREAM_WINDOW_BYTES = 16384,/* credit that a stream begins with, each way */
+    WIDE_WINDOW_BYTES = 262144, /* credit that a large body's receiver may raise that to, while it has
+                                 * room (WIDE_ALL_BYTES); the sender takes no more than this */
+    WIDE_ALL_BYTES = 16 << 20,  /* what all wide windows of one daemon and direction add, together */
     HEADERS_MAX = 100,          /* fields; design, HTTP face */
     URL_MAX = 512,
 };

@@ -90,29 +90,6 @@ void exchange_start_collected(struct visit *visit, struct collect *collect, cons
 
 /* ---- what the proxy says ---- */
 
-static ssize_t read_down(void *arg, uint64_t position, char *room, size_t size)
-{
-    struct exchange *exchange = arg;
-    (void)position;
-    if (exchange->down.size == 0) {
-        if (!exchange->down_end) {
-            visit_suspend(exchange->visit);
-            return 0;
-        }
-        return exchange->failure == STATUS_OK ? MHD_CONTENT_READER_END_OF_STREAM
-                                              : MHD_CONTENT_READER_END_WITH_ERROR;
-    }
-    size = size > exchange->down.size ? exchange->down.size : size;
-    memcpy(room, exchange->down.data, size);
-    buffer_consume(&exchange->down, size);
-    struct proxy_credit message = {exchange->call, size};
-    if (exchange->call && proxy_send(exchange->proxy, &proxy_credit_schema, &message) != STATUS_OK) {
-        LOG_ABOUT(log_id(exchange->visit->request), VIEW(""));
-        log_debug("credit", "the proxy is away");
-    }
-    return (ssize_t)size;
-}
-
 /* What is here as a whole goes out with its head in one system call. */
 static bool is_whole(const struct exchange *exchange, const struct proxy_head *head)
 {
@@ -134,7 +111,8 @@ static struct MHD_Response *make_response(struct exchange *exchange, const struc
             head->data.size, (void *)(uintptr_t)head->data.data, MHD_RESPMEM_MUST_COPY);
     }
     uint64_t size = head->body_size == BODY_SIZE_UNKNOWN ? MHD_SIZE_UNKNOWN : head->body_size;
-    return MHD_create_response_from_callback(size, BLOCK_BYTES, read_down, exchange, NULL);
+    return MHD_create_response_from_callback(size, exchange_down_begin(exchange, head->body_size),
+                                             exchange_read_down, exchange, NULL);
 }
 
 /* SDKs call the URLs in a row's rewrite_headers without their credential (a resumable upload's
@@ -187,6 +165,12 @@ static void collect_data(struct exchange *exchange, const struct proxy_data *dat
     }
 }
 
+static void refuse_data(struct exchange *exchange)
+{
+    exchange_drop_call(exchange, true);
+    exchange_fail(exchange, STATUS_PROTOCOL, VIEW("the answer came without credit"));
+}
+
 void exchange_on_head(struct exchange *exchange, const struct proxy_head *head)
 {
     struct header_row row;
@@ -211,8 +195,9 @@ void exchange_on_head(struct exchange *exchange, const struct proxy_head *head)
         add_header(exchange, &row);
     }
     answer_headers(exchange->visit, exchange->response);
-    if (!is_whole(exchange, head)) {
-        buffer_append_view(&exchange->down, head->data);
+    if (!is_whole(exchange, head) && !exchange_down_take(exchange, head->data)) {
+        refuse_data(exchange);
+        return;
     }
     exchange->down_end = head->end;
     if (head->end) {
@@ -229,12 +214,10 @@ void exchange_on_data(struct exchange *exchange, const struct proxy_data *data)
         collect_data(exchange, data);
         return;
     }
-    if (exchange->down.size + data->data.size > 2 * STREAM_WINDOW_BYTES) {
-        exchange_drop_call(exchange, true);
-        exchange_fail(exchange, STATUS_PROTOCOL, VIEW("the answer came without credit"));
+    if (!exchange_down_take(exchange, data->data)) {
+        refuse_data(exchange);
         return;
     }
-    buffer_append_view(&exchange->down, data->data);
     exchange->down_end = data->end;
     if (data->end) {
         exchange_drop_call(exchange, false);
@@ -292,7 +275,8 @@ enum MHD_Result exchange_continue(struct visit *visit, const char *data, size_t 
         return exchange_take_body(exchange, data, size);
     }
     bool collected = exchange->collect && exchange->collect->done;
-    if (exchange->state == OVER || collected || (exchange->response && exchange->up_end)) {
+    if (exchange->state == OVER || exchange->state == ANSWERING || collected ||
+        (exchange->response && exchange->up_end)) {
         return exchange_queue_answer(exchange);
     }
     if (!exchange->head_passed && visit->has_body && exchange->state == CALLING) {
@@ -328,7 +312,7 @@ void exchange_free(struct exchange **exchange_at)
     explicit_bzero(exchange->token, sizeof exchange->token);
     collect_free(&exchange->collect);
     buffer_free(&exchange->target);
-    buffer_free(&exchange->down);
+    exchange_down_free(exchange);
     free(exchange->provider);
     free(exchange->method);
     free(exchange);

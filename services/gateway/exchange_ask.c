@@ -105,7 +105,7 @@ static void on_grant(void *arg, enum status status, const struct vault_grant *gr
     }
     exchange->state = CALLING;
     exchange->called_us = clock_mono_us();
-    exchange->up_credit = STREAM_WINDOW_BYTES;
+    exchange->up_credit = exchange->credit_left = STREAM_WINDOW_BYTES;
     exchange->up_end = !exchange->visit->has_body || exchange->collect;
     if (exchange->collect) {
         exchange_send_collected(exchange);

@@ -1,4 +1,5 @@
-/* exchange_private.h - what exchange.c (the call and its answer) and exchange_up.c (its body) share. */
+/* exchange_private.h - what exchange.c (the call and its answer), exchange_up.c and exchange_down.c (the
+ * bodies) share. */
 #ifndef SERVICES_GATEWAY_EXCHANGE_PRIVATE_H
 #define SERVICES_GATEWAY_EXCHANGE_PRIVATE_H
 
@@ -30,7 +31,12 @@ struct exchange {
     char detail[DETAIL_MAX + 1];
     struct MHD_Response *response; /* made, not yet queued */
     unsigned http;
-    struct buffer down;
+    struct buffer down;            /* of the answer, from `down_read` on not yet taken */
+    size_t down_read;
+    uint64_t down_bytes;           /* that came, in all */
+    uint64_t credit_left;          /* that the proxy has */
+    uint64_t credit_due;           /* taken and not yet given back */
+    bool wide;                     /* its window is a wide one */
     bool down_end;
     struct collect *collect;       /* a call that came as JSON, or NULL */
 };
@@ -53,6 +59,13 @@ enum MHD_Result exchange_queue_answer(struct exchange *exchange);
 /* Waits for a proxy if need be, asks the vault, and calls the proxy with the grant; or fails. */
 void exchange_ask(struct exchange *exchange);
 void exchange_stop_asking(struct exchange *exchange); /* takes one that asks nothing */
+
+/* The head came, of a body of SIZE bytes: how many libmicrohttpd is to take at a time. */
+size_t exchange_down_begin(struct exchange *exchange, uint64_t size);
+/* Keeps a piece of the answer; false when it came without credit, or there is no memory. */
+MUST_USE bool exchange_down_take(struct exchange *exchange, struct view data);
+ssize_t exchange_read_down(void *exchange, uint64_t position, char *room, size_t size); /* MHD's */
+void exchange_down_free(struct exchange *exchange);
 
 /* Sends of a JSON call's body what there is credit for. */
 void exchange_send_collected(struct exchange *exchange);

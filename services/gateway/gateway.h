@@ -10,6 +10,7 @@
  * credential.c the fake token, wherever an SDK puts it, and what must not be forwarded
  * refusals.h   requests without a well-formed token, counted for the audit log
  * exchange.c   one passthrough call: grant, upstream call, answer
+ * exchange_up.c, exchange_down.c  its bodies, piece by piece against credit
  * exchange_judged.c  the headers that have a part in whether a call is denied
  * api.c        the /v1 calls: routes, JSON in, the vault's JSON out
  * json_in.c    bodies of /v1 calls, field by field

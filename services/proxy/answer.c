@@ -241,7 +241,13 @@ enum status answer_body(struct answer *answer, struct view data)
     if (answer->untouched) {
         return pass_on(answer, data);
     }
-    enum status status = scrub_feed(answer->scrub, data, false, &answer->held);
+    size_t clean = answer->held.size ? 0 : scrub_clean(answer->scrub, data);
+    enum status status = pass_on(answer, view_of(data.data, clean)); /* without a copy between */
+    if (status != STATUS_OK || clean == data.size) {
+        return status;
+    }
+    status = scrub_feed(answer->scrub, view_of(data.data + clean, data.size - clean), false,
+                        &answer->held);
     answer->call->scrubbed = scrub_hits(answer->scrub) > 0;
     answer_flush(answer);
     return status;

@@ -1,37 +1,83 @@
-/* call_body.c - the request body between its arrival and `up`, and the credit for it. */
+/* call_body.c - the request body between its arrival and `up`, and the credit for it.
+ *
+ * As in the gateway, a large body that its receiver takes as fast as it comes gets a wider window,
+ * while all of those together stay within a limit. */
 #include "services/proxy/chunks.h"
 #include "services/proxy/proxy.h"
 
-/* Signing chunks anew changes the body's size, so credit follows what came, while `up` has room. */
+enum { LARGE_BYTES = 4 * STREAM_WINDOW_BYTES };
+
+static size_t wide_bytes; /* of all calls */
+
+static size_t window(const struct call *call)
+{
+    return call->wide ? WIDE_WINDOW_BYTES : STREAM_WINDOW_BYTES;
+}
+
+static void widen(struct call *call)
+{
+    if (!call->wide && wide_bytes + WIDE_WINDOW_BYTES <= WIDE_ALL_BYTES) {
+        wide_bytes += WIDE_WINDOW_BYTES;
+        call->wide = true;
+        call->up_owed += WIDE_WINDOW_BYTES - STREAM_WINDOW_BYTES;
+    }
+}
+
+void call_up_free(struct call *call)
+{
+    wide_bytes -= call->wide ? WIDE_WINDOW_BYTES : 0;
+    call->wide = false;
+    buffer_free(&call->up);
+}
+
+struct view call_up(const struct call *call)
+{
+    return view_of(call->up.data + call->up_read, call->up.size - call->up_read);
+}
+
+/* A quarter of the window at a time: the gateway has the rest meanwhile, or it is here.  Signing
+ * chunks anew changes the body's size, so there credit follows what came, while `up` has room. */
 static void settle(struct call *call)
 {
-    if (call->up_owed > 0 && call->up.size < STREAM_WINDOW_BYTES) {
+    bool room = !call->chunks || call_up(call).size < window(call);
+    if (room && call->up_owed >= window(call) / 4) {
         call_want(call, call->up_owed);
         call->up_owed = 0;
     }
 }
 
-size_t call_up_max(const struct call *call)
-{
-    /* What came on credit makes at most two chunks whole, beside what was there. */
-    return call->chunks ? STREAM_WINDOW_BYTES + 3 * CHUNKS_DATA_BYTES : STREAM_WINDOW_BYTES;
-}
-
 void call_up_taken(struct call *call, size_t bytes)
 {
-    if (!call->chunks) {
-        call_want(call, bytes);
-        return;
+    call->up_read += bytes;
+    call->up_owed += call->chunks ? 0 : bytes;
+    if (call->up_read == call->up.size) {
+        call->up_read = 0;
+        buffer_clear(&call->up);
+        /* When the gateway has no credit left either, the window is what it waits for. */
+        if (call->up_bytes >= LARGE_BYTES && call->up_credit < STREAM_WINDOW_BYTES / 4) {
+            widen(call);
+        }
     }
     settle(call);
+}
+
+/* What was read is moved out of the way only where the buffer would grow otherwise. */
+static void make_room(struct call *call, size_t size)
+{
+    if (call->up_read > 0 && call->up.size + size > call->up.capacity) {
+        buffer_consume(&call->up, call->up_read);
+        call->up_read = 0;
+    }
 }
 
 enum status call_push_up(struct call *call, struct view data, bool end)
 {
     if (!call->chunks) {
+        make_room(call, data.size);
         buffer_append_view(&call->up, data);
         return call->up.failed ? STATUS_INTERNAL : STATUS_OK;
     }
+    make_room(call, data.size + CHUNKS_DATA_BYTES);
     enum status status = chunks_push(call->chunks, data, end, &call->up);
     call->up_owed += data.size;
     settle(call);

@@ -117,6 +117,7 @@ static void send_end(struct channel_peer *peer, uint64_t id, enum status status,
 void call_want(struct call *call, size_t bytes)
 {
     struct proxy_want want = {call->id, bytes};
+    call->up_credit += bytes;
     (void)call_send(call->peer, &proxy_want_schema, &want);
 }
 
@@ -135,7 +136,7 @@ static void call_free(struct call *call)
     hold_free(&call->held);
     transfer_free(&call->transfer);
     chunks_free(&call->chunks);
-    buffer_free(&call->up);
+    call_up_free(call);
     free(call->path);
     free(call->public_url);
     free(call);
@@ -205,6 +206,7 @@ static struct call *call_new(struct channel_peer *peer, const struct proxy_call 
                           .peer = peer,
                           .provider = provider,
                           .credit = STREAM_WINDOW_BYTES,
+                          .up_credit = STREAM_WINDOW_BYTES,
                           .up_end = message->end,
                           .up_bytes = message->body.size,
                           .started_ms = clock_mono_ms(),
@@ -318,11 +320,11 @@ static void on_body(struct channel_peer *peer, struct view record)
     if (!call || call->up_end) {
         return;
     }
-    size_t most = call->held ? HELD_BODY_MAX : call_up_max(call);
-    if (call->up.size + message.data.size > most + CHUNK_MAX) {
+    if (message.data.size > call->up_credit) {
         call_end(call, STATUS_PROTOCOL, "the body came without credit");
         return;
     }
+    call->up_credit -= message.data.size;
     call->up_bytes += message.data.size;
     call->up_end = message.end;
     enum status status = call->held ? hold_push(call, message.data, message.end)
@@ -346,7 +348,7 @@ static void on_credit(struct channel_peer *peer, struct view record)
     struct call *call = call_find(peer, message.call);
     if (call) {
         call->credit += message.bytes;
-        call->credit = call->credit > STREAM_WINDOW_BYTES ? STREAM_WINDOW_BYTES : call->credit;
+        call->credit = call->credit > WIDE_WINDOW_BYTES ? WIDE_WINDOW_BYTES : call->credit;
         if (call->transfer) {
             transfer_credit_arrived(call->transfer);
         }

@@ -290,6 +290,11 @@ bool connection_used(const struct connection *connection)
     return connection->used;
 }
 
+bool connection_is_tls(const struct connection *connection)
+{
+    return connection->tls;
+}
+
 static void sweep(void *arg)
 {
     uint64_t now = clock_mono_ms();

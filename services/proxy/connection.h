@@ -33,6 +33,7 @@ void connection_drop(struct connection *connection); /* closes it; takes NULL */
 
 /* Whether it served a request before. */
 bool connection_used(const struct connection *connection);
+bool connection_is_tls(const struct connection *connection);
 
 enum { CONNECTION_AGAIN = -1, CONNECTION_FAILED = -2 };
 /* How many bytes went out or came in (0: the other side has ended), or one of the above. */

@@ -112,6 +112,29 @@ static enum status append_head(struct direct *direct, struct buffer *head)
     return head->failed ? STATUS_INTERNAL : STATUS_OK;
 }
 
+/* Whether the body goes out from where it waits: with neither chunks around it nor TLS, which wants a
+ * piece that it did not take once more from the same place. */
+static bool sends_in_place(const struct direct *direct)
+{
+    return direct->head_made && direct->body_size != BODY_SIZE_UNKNOWN &&
+           !connection_is_tls(direct->connection);
+}
+
+/* False when the socket takes no more, or nothing more is here. */
+static bool send_in_place(struct direct *direct)
+{
+    struct view piece;
+    if (!transfer_look(direct->transfer, &piece)) {
+        return false;
+    }
+    ssize_t sent = piece.size > 0 ? connection_send(direct->connection, piece) : 0;
+    direct->sent_all = piece.size == 0 || sent == CONNECTION_FAILED; /* the answer may say why */
+    if (sent > 0) {
+        transfer_pulled(direct->transfer, (size_t)sent);
+    }
+    return sent > 0;
+}
+
 /* Adds the body's next piece to OUT, in a chunk when its size is not known.  False when none is here
  * yet. */
 static bool append_piece(struct direct *direct, struct buffer *out)
@@ -214,6 +237,12 @@ static bool flush_out(struct direct *direct)
 static bool write_some(struct direct *direct)
 {
     while (flush_out(direct) && !direct->sent_all) {
+        if (sends_in_place(direct)) {
+            if (!send_in_place(direct)) {
+                break;
+            }
+            continue;
+        }
         buffer_clear(&stage);
         enum status status = STATUS_OK;
         if (!direct->head_made) {

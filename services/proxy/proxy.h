@@ -36,8 +36,11 @@ struct call {
     struct held *held;         /* until its body is whole, or NULL; then there is no transfer yet */
     struct transfer *transfer;
     struct chunks *chunks;     /* through which the body goes into `up`, or NULL */
-    struct buffer up; /* request body that curl has not taken yet */
-    size_t up_owed;   /* of the client's body, taken into `up` and not yet credited */
+    struct buffer up;   /* request body, from `up_read` on not yet taken by the carrier */
+    size_t up_read;
+    uint64_t up_credit; /* that the gateway has */
+    size_t up_owed;     /* of the client's body, due to be credited */
+    bool wide;          /* the body has a wide window */
     bool up_end;
     uint64_t up_bytes, down_bytes; /* in all, for audit */
     uint64_t credit;               /* bytes of answer that the gateway will take */
@@ -82,10 +85,11 @@ void call_end(struct call *call, enum status status, const char *detail);
 
 /* More of the client's body on its way into `up`. */
 MUST_USE enum status call_push_up(struct call *call, struct view data, bool end);
-/* Most that `up` can have while the gateway keeps to its credit. */
-size_t call_up_max(const struct call *call);
-/* BYTES left `up`: gives back what credit is due for that. */
+/* What waits in `up`; valid until more comes. */
+struct view call_up(const struct call *call);
+/* BYTES of that are taken and not needed again: gives back what credit is due for that. */
 void call_up_taken(struct call *call, size_t bytes);
+void call_up_free(struct call *call);
 /* From here on the body goes through CHUNKS, which the call owns, also what of it is here. */
 MUST_USE enum status call_set_chunks(struct call *call, struct chunks *chunks);
 

@@ -1,7 +1,6 @@
 /* scrub.c - the matcher behind scrub.h.
  *
- * Two bytes that begin some form are looked up in two tables, which nearly all text fails at once.
- * Where it does not, the forms are tried in one order. A form says yes, no, or "the text ended
+ * Nearly all text holds no two bytes that begin some form (places.c).  Where it does, the forms are tried in one order. A form says yes, no, or "the text ended
  * first"; the last holds the stream back at that byte, and because the order is fixed, where the text
  * is cut does not change the outcome. What a form looks like is computed from the secret as it is
  * compared: a call makes one of these, and most calls find nothing. */
@@ -11,9 +10,10 @@
 #include <string.h>
 
 #include "common/secret.h"
+#include "services/proxy/places.h"
 #include "services/proxy/spelling.h"
 
-enum { SECRETS_MAX = 8, SHIFTS = 3, GROUPS = 16, ESCAPE_MAX = 16 /* bytes, see spelling.c */ };
+enum { SECRETS_MAX = 8, SHIFTS = 3, ESCAPE_MAX = 16 /* bytes, see spelling.c */ };
 
 static const char *const alphabets[] = {
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
@@ -24,10 +24,7 @@ enum { ALPHABETS = sizeof alphabets / sizeof alphabets[0] };
 struct scrub {
     struct secret *secrets[SECRETS_MAX];
     size_t secret_count;
-    /* A form can begin with two bytes when the first's and the second's groups have one in common; each
-     * first byte has a group of its own as long as there are enough. */
-    uint16_t first[256], second[256];
-    unsigned group_count;
+    struct places places;
     bool leads[256]; /* what the first character of a form can be, however it is written */
     bool events;
     size_t hits;
@@ -65,10 +62,7 @@ static uint8_t base64_digit(struct view secret, size_t shift, size_t index, cons
 
 static void add_pair(struct scrub *scrub, uint8_t first, uint8_t second)
 {
-    if (!scrub->first[first]) {
-        scrub->first[first] = (uint16_t)(1 << scrub->group_count++ % GROUPS);
-    }
-    scrub->second[second] |= scrub->first[first];
+    places_add(&scrub->places, first, second);
 }
 
 static void add_pairs(struct scrub *scrub, uint8_t first, const char *seconds)
@@ -323,17 +317,6 @@ static void append_stars(struct scrub *scrub, struct view hit, struct buffer *ou
     }
 }
 
-/* The next place at or after AT where a form may begin; TEXT's size when there is none. */
-static size_t next_place(const struct scrub *scrub, struct view text, size_t at)
-{
-    for (; at + 1 < text.size; at++) {
-        if (scrub->first[text.data[at]] & scrub->second[text.data[at + 1]]) {
-            return at;
-        }
-    }
-    return at < text.size && scrub->first[text.data[at]] ? at : text.size;
-}
-
 /* Appends the clean beginning of TEXT to OUT; returns how much of TEXT that was. */
 static size_t scan(struct scrub *scrub, struct view text, bool end, struct buffer *out)
 {
@@ -341,7 +324,7 @@ static size_t scan(struct scrub *scrub, struct view text, bool end, struct buffe
     if (text.size == 0) {
         return 0;
     }
-    while ((at = next_place(scrub, text, at)) < text.size) {
+    while ((at = places_next(&scrub->places, text, at)) < text.size) {
         struct match match = match_any(scrub, view_of(text.data + at, text.size - at), end);
         if (match.kind == MATCH_MORE) {
             break;
@@ -358,6 +341,16 @@ static size_t scan(struct scrub *scrub, struct view text, bool end, struct buffe
     }
     buffer_append(out, text.data + clean, at - clean);
     return at;
+}
+
+size_t scrub_clean(const struct scrub *scrub, struct view in)
+{
+    size_t at = scrub->tail.size > 0 ? in.size : 0;
+    while (at < in.size && (at = places_next(&scrub->places, in, at)) < in.size &&
+           match_any(scrub, view_of(in.data + at, in.size - at), false).kind == MATCH_NO) {
+        at++;
+    }
+    return scrub->tail.size > 0 ? 0 : at;
 }
 
 enum status scrub_feed(struct scrub *scrub, struct view in, bool end, struct buffer *out)

@@ -17,6 +17,10 @@ struct scrub;
 struct scrub *scrub_new(const struct view *secrets, size_t count);
 void scrub_free(struct scrub **scrub);
 
+/* How many bytes at the beginning of IN can pass as they are, when they are next in the stream: what is
+ * behind them goes to scrub_feed(). */
+size_t scrub_clean(const struct scrub *scrub, struct view in);
+
 /* Streams: appends to OUT what can no longer be part of a secret and keeps the tail that still
  * can; END gives that out too.  Every split of the same bytes gives the same output.
  * STATUS_INTERNAL for want of memory. */

@@ -79,27 +79,37 @@ void transfer_credit_arrived(struct transfer *transfer)
 
 /* ---- the request's body ---- */
 
+bool transfer_look(struct transfer *transfer, struct view *ret_piece)
+{
+    const struct call *call = transfer->call;
+    struct view here = call_up(call);
+    *ret_piece = view_of(here.data + transfer->up_sent, here.size - transfer->up_sent);
+    transfer->reading_paused = ret_piece->size == 0 && !call->up_end;
+    return !transfer->reading_paused;
+}
+
+void transfer_pulled(struct transfer *transfer, size_t size)
+{
+    transfer->active_ms = clock_mono_ms();
+    if (transfer->keep_up) {
+        transfer->up_sent += size;
+        return;
+    }
+    call_up_taken(transfer->call, size);
+}
+
 ssize_t transfer_pull(struct transfer *transfer, uint8_t *room, size_t size)
 {
-    struct call *call = transfer->call;
-    size_t left = call->up.size - transfer->up_sent;
-    transfer->active_ms = clock_mono_ms();
-    if (left == 0 && !call->up_end) {
-        transfer->reading_paused = true;
+    struct view here;
+    if (!transfer_look(transfer, &here)) {
         return -1;
     }
-    left = left > size ? size : left;
-    if (left == 0) {
-        return 0;
+    size = here.size > size ? size : here.size;
+    if (size > 0) {
+        memcpy(room, here.data, size);
+        transfer_pulled(transfer, size);
     }
-    memcpy(room, call->up.data + transfer->up_sent, left);
-    if (transfer->keep_up) {
-        transfer->up_sent += left;
-        return (ssize_t)left;
-    }
-    buffer_consume(&call->up, left);
-    call_up_taken(call, left);
-    return (ssize_t)left;
+    return (ssize_t)size;
 }
 
 bool transfer_rewind(struct transfer *transfer)
@@ -119,8 +129,16 @@ void transfer_body_arrived(struct transfer *transfer)
 
 /* ---- deadlines ---- */
 
-/* Before the head the row's first_byte_ms counts, after it idle_ms; a client that does not take
- * what is there is not the provider's silence. */
+/* Whether the call stands still because of its client, who has more to send or does not take what is
+ * there.  One whose body the provider does not take cannot take the answer, either: that is not its
+ * fault. */
+static bool waits_for_client(const struct transfer *transfer)
+{
+    bool stuck = call_up(transfer->call).size > transfer->up_sent && !transfer->reading_paused;
+    return transfer->reading_paused || (transfer->writing_paused && !stuck);
+}
+
+/* Before the head the row's first_byte_ms counts, after it idle_ms. */
 static void sweep(void *arg)
 {
     uint64_t now = clock_mono_ms();
@@ -129,9 +147,11 @@ static void sweep(void *arg)
         const struct provider *provider = transfer->call->provider;
         uint64_t limit = transfer->call->http ? provider->idle_ms : provider->first_byte_ms;
         next = transfer->next;
-        if (!transfer->writing_paused && !transfer->reading_paused &&
-            now - transfer->active_ms > limit) {
-            call_end(transfer->call, STATUS_TIMEOUT, "the provider did not answer in time");
+        if (!waits_for_client(transfer) && now - transfer->active_ms > limit) {
+            call_end(transfer->call, STATUS_TIMEOUT,
+                     transfer->writing_paused
+                         ? "the provider stopped reading the request before it had all of it"
+                         : "the provider did not answer in time");
         }
     }
 }

@@ -27,7 +27,7 @@ struct transfer {
     void *state; /* the carrier's; NULL before it started */
     struct request request;
     struct answer *answer;
-    size_t up_sent; /* of call->up, while it is kept for a repetition */
+    size_t up_sent; /* of call->up, while it is kept: */
     bool keep_up;   /* all of the body stays here: it can be sent again on a stale connection */
     bool reading_paused, writing_paused;
     bool finished;  /* the carrier is done; what is held back still goes out */
@@ -45,8 +45,11 @@ enum taken { TAKEN, TAKEN_NOT /* paused until credit comes */, TAKEN_FAILED };
 /* A piece of the answer's body. */
 enum taken transfer_take(struct transfer *transfer, struct view data);
 
-/* Copies at most SIZE bytes of the request's body to ROOM: how many, 0 at its end, -1 when none is
- * here yet (reading is paused then). */
+/* What is here of the request's body, empty at its end; false when none is here yet (reading is paused
+ * then).  Valid until more comes; what was sent of it is told to transfer_pulled(). */
+bool transfer_look(struct transfer *transfer, struct view *ret_piece);
+void transfer_pulled(struct transfer *transfer, size_t size);
+/* Copies at most SIZE bytes of it to ROOM: how many, 0 at its end, -1 when none is here yet. */
 ssize_t transfer_pull(struct transfer *transfer, uint8_t *room, size_t size);
 /* Back to the body's first byte; false when it is not all here any more. */
 bool transfer_rewind(struct transfer *transfer);

@@ -12,6 +12,7 @@ import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CACHE = pathlib.Path(__file__).resolve().parent / ".peers"
+os.environ.setdefault("SEKS_BUILD", str(ROOT / "build" / "release"))  # taken as it is, while it is measured
 KEY = "sk-benchmark-0123456789abcdef0123456789abcdef"
 NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
 GATEWAYS = {"portkey": "@portkey-ai/gateway@1.15.2", "litellm": "litellm[proxy]==1.99.4", "mitmproxy": "mitmproxy==11.0.2"}

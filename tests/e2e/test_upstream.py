@@ -11,7 +11,7 @@ import zlib
 import pytest
 import requests
 
-from conftest import Account, Broker
+from conftest import Account, Broker, until
 
 KEY = "sk-upstream-0123456789abcdefghij"
 
@@ -220,6 +220,38 @@ def test_large_both_ways(script, call):
 
     script.play(echo)
     assert call("POST", data=b"u" * size).content == b"w" * size
+
+
+def pour(connection, _):
+    """Answers at once and at length, and never reads the request's body."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 80000000\r\n\r\n")
+    try:
+        for _ in range(1000):
+            connection.sendall(b"x" * 80000)
+    except OSError:
+        pass  # the broker has given up
+
+
+def test_provider_that_answers_and_does_not_read(tmp_path, script):
+    """The client cannot take the answer before its request is up, which the provider does not take: the provider's idle
+    time ends that, and the client learns it."""
+    broker = Broker(tmp_path, [{"name": "openai", "origin": script.origin, "allow_insecure": True, "timeouts_ms": {"idle": 1000}}])
+    try:
+        account = Account(broker, "stuck@example.com")
+        account.put_secret("OPENAI_API_KEY", KEY)
+        token = account.token(account.agent("a")["agent"]["id"], "openai")["value"]
+        script.play(pour)
+        with pytest.raises(requests.RequestException) as failed:
+            requests.put(f"{broker.url}/api/openai/v1/x", data=b"u" * (16 << 20), timeout=30, headers={"Authorization": f"Bearer {token}"})
+        assert not isinstance(failed.value, requests.Timeout), failed.value
+
+        def outcomes():
+            return [r for r in account.call("GET", "/v1/account/audit")["records"] if r["kind"] == "outcome"]
+
+        until(outcomes)
+        assert outcomes()[0]["reason"] == "TIMEOUT" and outcomes()[0]["status"] == 200, outcomes()
+    finally:
+        broker.stop()
 
 
 def serve_slowly(connection, context):

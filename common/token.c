@@ -13,7 +13,7 @@ static void random_base62(char *out, size_t size)
 {
     size_t done = 0;
     while (done < size) {
-        uint8_t bytes[64];
+        uint8_t bytes[256];
         crypto_random(bytes, sizeof bytes);
         for (size_t i = 0; i < sizeof bytes && done < size; i++) {
             if (bytes[i] < 248) {

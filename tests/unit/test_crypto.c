@@ -2,6 +2,7 @@
 #include "tests/unit/unit.h"
 
 #include "common/crypto.h"
+#include "common/keyfile.h"
 
 static void a_sealed_blob_opens_only_as_it_was(void **state)
 {
@@ -81,6 +82,58 @@ static void imported_passwords_are_checked(void **state)
     assert_false(crypto_pbkdf2_check(VIEW("x"), made));
 }
 
+static void gcm_gives_the_published_answer(void **state)
+{
+    (void)state;
+    uint8_t key[32], nonce[12], aad[20], plain[60], wanted[60], wanted_tag[16], got[60], tag[16];
+    assert_true(hex_decode(VIEW("feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308"), key, 32));
+    assert_true(hex_decode(VIEW("cafebabefacedbaddecaf888"), nonce, 12));
+    assert_true(hex_decode(VIEW("feedfacedeadbeeffeedfacedeadbeefabaddad2"), aad, 20));
+    assert_true(hex_decode(VIEW("d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c959568"
+                                "09532fcf0e2449a6b525b16aedf5aa0de657ba637b39"), plain, 60));
+    assert_true(hex_decode(VIEW("522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa8cb08e48590d"
+                                "bb3da7b08b1056828838c5f61e6393ba7a0abcc9f662"), wanted, 60));
+    assert_true(hex_decode(VIEW("76fc6ece0f4e1768cddf8853bb2d551b"), wanted_tag, 16));
+    assert_int_equal(crypto_gcm_encrypt(view_of(key, 32), nonce, view_of(aad, 20), view_of(plain, 60), got, tag), STATUS_OK);
+    assert_memory_equal(got, wanted, 60);
+    assert_memory_equal(tag, wanted_tag, 16);
+    assert_int_equal(crypto_gcm_decrypt(view_of(key, 32), nonce, view_of(aad, 20), view_of(wanted, 60), tag, got), STATUS_OK);
+    assert_memory_equal(got, plain, 60);
+    tag[15] ^= 1;
+    assert_int_equal(crypto_gcm_decrypt(view_of(key, 32), nonce, view_of(aad, 20), view_of(wanted, 60), tag, got), STATUS_DENIED);
+}
+
+/* Long messages go another way than short ones; in counter mode both begin alike. */
+static void long_and_short_messages_agree(void **state)
+{
+    enum { LONG = 40000, SHORT = 1000 };
+    static uint8_t plain[LONG], once[LONG], again[SHORT], back[LONG];
+    uint8_t key[32] = {1}, nonce[12] = {2}, tag[16], short_tag[16];
+    (void)state;
+    assert_int_equal(crypto_gcm_encrypt(view_of(key, 32), nonce, VIEW("a"), view_of(plain, LONG), once, tag), STATUS_OK);
+    assert_int_equal(crypto_gcm_encrypt(view_of(key, 32), nonce, VIEW("a"), view_of(plain, SHORT), again, short_tag),
+                     STATUS_OK);
+    assert_memory_equal(once, again, SHORT);
+    assert_int_equal(crypto_gcm_decrypt(view_of(key, 32), nonce, VIEW("a"), view_of(once, LONG), tag, back), STATUS_OK);
+    assert_memory_equal(back, plain, LONG);
+    once[LONG - 1] ^= 1;
+    assert_int_equal(crypto_gcm_decrypt(view_of(key, 32), nonce, VIEW("a"), view_of(once, LONG), tag, back), STATUS_DENIED);
+}
+
+static void hmac_gives_the_rfc_4231_answers(void **state)
+{
+    uint8_t mac[32], wanted[32], key[131];
+    (void)state;
+    assert_int_equal(crypto_hmac(VIEW("Jefe"), VIEW("what do ya want for nothing?"), mac), STATUS_OK);
+    assert_true(hex_decode(VIEW("5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"), wanted, 32));
+    assert_memory_equal(mac, wanted, 32);
+    memset(key, 0xaa, sizeof key);
+    assert_int_equal(crypto_hmac(view_of(key, sizeof key), VIEW("Test Using Larger Than Block-Size Key - Hash Key First"), mac),
+                     STATUS_OK);
+    assert_true(hex_decode(VIEW("60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"), wanted, 32));
+    assert_memory_equal(mac, wanted, 32);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -88,6 +141,9 @@ int main(void)
         cmocka_unit_test(a_sealed_blob_opens_only_as_it_was),
         cmocka_unit_test(a_box_opens_with_its_key),
         cmocka_unit_test(hkdf_gives_the_rfc_5869_answer),
+        cmocka_unit_test(gcm_gives_the_published_answer),
+        cmocka_unit_test(long_and_short_messages_agree),
+        cmocka_unit_test(hmac_gives_the_rfc_4231_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* gateway.h - the map of the gateway, in the order a request meets it.
  *
  * reads.c      every byte before libmicrohttpd has it: vet.c and vet_body.c judge, refusals
+ * parked.h     what is suspended stays in libmicrohttpd's epoll set
  * http.c       libmicrohttpd in the loop: connections, hang-ups, the first look at a request
  * listener.c   the socket it listens on
  * pace.c       connections that are too slow, or too many

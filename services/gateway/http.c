@@ -16,6 +16,7 @@
 #include "services/gateway/client.h"
 #include "services/gateway/entry.h"
 #include "services/gateway/pace.h"
+#include "services/gateway/parked.h"
 #include "services/gateway/reads.h"
 
 enum {
@@ -31,12 +32,11 @@ enum {
 };
 
 struct connection {
+    struct reads reads; /* first: for parked.c */
     int fd;
     struct MHD_Connection *mhd;
     struct visit *visit;
-    struct reads reads;
     struct pace up, down;
-    bool hung_up;      /* the client sends no more: there is one event for it */
     uint64_t since_ms; /* of waiting for the next request */
     struct connection *next, **at;
 };
@@ -81,10 +81,18 @@ static void run_resumed(void *arg)
     }
 }
 
+static struct connection *connection_of(struct MHD_Connection *mhd)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info ? info->socket_context : NULL;
+}
+
 void visit_suspend(struct visit *visit)
 {
     if (!visit->suspended) {
         visit->suspended = true;
+        parked_suspend(&connection_of(visit->connection)->reads);
         MHD_suspend_connection(visit->connection);
     }
 }
@@ -94,18 +102,12 @@ void visit_resume(struct visit *visit)
     if (visit->suspended) {
         visit->suspended = false;
         http.resumed = true;
+        parked_resume(&connection_of(visit->connection)->reads);
         MHD_resume_connection(visit->connection);
     }
 }
 
 /* ---- connections ---- */
-
-static struct connection *connection_of(struct MHD_Connection *mhd)
-{
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    return info ? info->socket_context : NULL;
-}
 
 static const struct sockaddr *address_of(struct MHD_Connection *mhd)
 {
@@ -156,6 +158,7 @@ static void connection_close(void **context)
     }
     epoll_ctl(http.hangup_fd, EPOLL_CTL_DEL, connection->fd, NULL);
     reads_closing(&connection->reads);
+    parked_closing(&connection->reads);
     reads_disarm(&connection->reads);
     pace_leave(address_of(connection->mhd));
     http.connection_count--;
@@ -182,7 +185,7 @@ static void on_connection(void *arg, struct MHD_Connection *mhd, void **context,
 static void see_hang_up(const struct connection *connection)
 {
     struct visit *visit = connection->visit;
-    if (connection->hung_up && visit && visit->exchange && !visit->gone) {
+    if (connection->reads.hung_up && visit && visit->exchange && !visit->gone) {
         visit->gone = true;
         exchange_hang_up(visit);
     }
@@ -195,7 +198,7 @@ static void on_hang_up(void *arg)
     int count = epoll_wait(http.hangup_fd, events, EVENTS_MAX, 0);
     for (int i = 0; i < count; i++) {
         struct connection *connection = events[i].data.ptr;
-        connection->hung_up = true;
+        connection->reads.hung_up = true;
         see_hang_up(connection);
     }
 }
@@ -204,7 +207,9 @@ static void on_hang_up(void *arg)
  * connection counts as readable. */
 static void poke(struct connection *connection)
 {
+    parked_suspend(&connection->reads);
     MHD_suspend_connection(connection->mhd);
+    parked_resume(&connection->reads);
     MHD_resume_connection(connection->mhd);
 }
 
@@ -444,6 +449,7 @@ enum status http_open(struct loop *loop)
         return status;
     }
     http.mhd_fd = MHD_get_daemon_info(http.daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+    parked_watch(http.daemon, http.mhd_fd);
     http.tick = loop_every(loop, TICK_MS, tick, NULL);
     status = http.tick < 0 ? STATUS_INTERNAL : loop_watch(loop, http.mhd_fd, run, NULL);
     if (status == STATUS_OK) {
@@ -475,6 +481,7 @@ void http_close(void)
             }
         }
         MHD_stop_daemon(http.daemon);
+        parked_watch(NULL, -1);
         http.daemon = NULL;
     }
     reads_close();

@@ -185,7 +185,7 @@ static size_t take(struct reads *reads, const void *bytes, size_t size)
     return good;
 }
 
-static struct reads *find(int fd)
+struct reads *reads_find(int fd)
 {
     return fd >= 0 && (size_t)fd < table_size
                ? atomic_load_explicit(&table[fd], memory_order_relaxed) : NULL;
@@ -193,12 +193,16 @@ static struct reads *find(int fd)
 
 ssize_t reads_recv(int fd, void *room, size_t size, int flags)
 {
-    struct reads *reads = find(fd);
+    struct reads *reads = reads_find(fd);
     if (!reads || reads->tls) {
         return recvfrom(fd, room, size, flags, NULL, NULL);
     }
-    if (turn_of(reads, NULL) == GO_ON) {
+    /* A resumed connection counts as readable, but this one would have been heard of. */
+    bool nothing = reads->parked && reads->drained && !reads->missed && !reads->hung_up;
+    if (turn_of(reads, NULL) == GO_ON && !nothing) {
         ssize_t got = recvfrom(fd, room, size, flags, NULL, NULL);
+        reads->drained = got < (ssize_t)size;
+        reads->missed = reads->missed && !(got > 0 && reads->drained);
         size_t good = got > 0 ? take(reads, room, (size_t)got) : 0;
         if (got <= 0 || good > 0) {
             return got <= 0 ? got : (ssize_t)good;
@@ -225,7 +229,7 @@ ssize_t reads_tls_recv(void *session, void *room, size_t size)
     if (!real) {
         real = (ssize_t(*)(void *, void *, size_t))dlsym(RTLD_NEXT, "gnutls_record_recv");
     }
-    struct reads *reads = find(descriptor_of(session));
+    struct reads *reads = reads_find(descriptor_of(session));
     if (!real || !reads) {
         return real ? real(session, room, size) : PUSH_ERROR;
     }
@@ -314,7 +318,7 @@ void reads_arm(struct reads *reads, int fd, bool tls)
 
 void reads_disarm(struct reads *reads)
 {
-    if (find(reads->fd) == reads) {
+    if (reads_find(reads->fd) == reads) {
         atomic_store_explicit(&table[reads->fd], NULL, memory_order_relaxed);
     }
 }

@@ -16,6 +16,11 @@ struct visit;
 struct reads {
     int fd;
     bool tls;
+    bool drained;              /* all that the socket had was read when it was read last */
+    bool hung_up;              /* the client has ended its side: behind what is read comes an end */
+    bool away;                 /* suspended */
+    bool parked;               /* in the epoll set, though libmicrohttpd thinks not: see parked.h */
+    bool missed;               /* meanwhile something happened to it that libmicrohttpd was not told */
     bool refused;              /* the error was sent: libmicrohttpd finds the connection reset */
     struct vet vet;
     uint64_t taken, finished;  /* requests that the handler began with, and that are answered */
@@ -30,6 +35,7 @@ void reads_close(void);
  * table is not armed, and so refused. */
 void reads_arm(struct reads *reads, int fd, bool tls);
 void reads_disarm(struct reads *reads);
+struct reads *reads_find(int fd); /* NULL when FD is not armed */
 
 /* Whether a vetted head stands against the request that the handler was called for, one whose raw
  * target has TARGET_SIZE bytes; counts it. */

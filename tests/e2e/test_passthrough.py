@@ -2,6 +2,7 @@
 import base64
 import hashlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -186,6 +187,29 @@ def test_hang_up_with_the_request_cancels(broker, tokens, providers):
             s.shutdown(socket.SHUT_WR)
         finally:
             os.kill(broker.pid("gateway"), signal.SIGCONT)
+        assert s.recv(100) == b""
+
+
+def test_request_behind_one_that_waits_is_read(broker, tokens, providers):
+    """It comes while the connection is suspended, and nothing comes after it that could tell of it."""
+    def request(where, last=False):
+        return (f"GET /api/openai/v1/x/{where} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {tokens['openai']}\r\n"
+                + ("Connection: close\r\n" if last else "") + "\r\n").encode()
+    reached = len(providers["openai"].seen)
+    with socket.create_connection(("127.0.0.1", broker.port), timeout=20) as s:
+        s.sendall(request("slow"))
+        until(lambda: len(providers["openai"].seen) == reached + 1)
+        s.sendall(request("status/201", last=True))
+        answer = b"".join(iter(lambda: s.recv(65536), b""))
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200", b"201"]
+
+
+def test_client_that_ends_its_side_when_answered_is_let_go(broker, tokens):
+    with socket.create_connection(("127.0.0.1", broker.port), timeout=20) as s:
+        for _ in range(3):
+            s.sendall(f"GET /api/openai/v1/x/status/204 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {tokens['openai']}\r\n\r\n".encode())
+            assert b"HTTP/1.1 204" in s.recv(65536)
+        s.shutdown(socket.SHUT_WR)
         assert s.recv(100) == b""
 
 

@@ -214,3 +214,27 @@ enum status command_passphrase_master(const struct command_options *options)
     }
     return status;
 }
+
+/* ---- both, given to a vault that runs sealed ---- */
+
+enum status command_unseal(const struct command_options *options)
+{
+    CLEANUP(secret_free) struct secret *word = NULL;
+    struct control_reply reply;
+    char line[LINE_MAX_BYTES];
+    if (isatty(STDIN_FILENO)) {
+        fputs("share or passphrase: ", stderr);
+    }
+    if (read_line(line)) {
+        word = secret_new(line, strlen(line));
+    }
+    explicit_bzero(line, sizeof line);
+    if (!word) {
+        return command_fail(STATUS_INVALID, "a share, or the passphrase, is read from standard input");
+    }
+    enum status status = command_ask(options, "unseal", NULL, word, &reply);
+    if (status == STATUS_OK) {
+        puts(reply.text);
+    }
+    return status;
+}

@@ -46,6 +46,8 @@ static const struct command {
      command_join_master},
     {"passphrase-master", NULL, "lock the master key with a passphrase, so that its file can go",
      command_passphrase_master},
+    {"unseal", NULL, "give the vault that runs sealed a share, or its passphrase, from standard input",
+     command_unseal},
     {"rotate-keys", "ACCOUNT", "seal an account's secrets (its email or id, or all) under a new key",
      command_rotate_keys},
     {"backup", "FILE", "copy the database, also while the vault runs", command_backup},

@@ -5,7 +5,7 @@
  * command_backup.c  backup, restore
  * command_import.c  import
  * command_move.c    migrate-store
- * command_split.c   split-master, join-master, passphrase-master
+ * command_split.c   split-master, join-master, passphrase-master, unseal
  *
  * Where a vault runs on the data directory they ask it (control.c); else they open the database
  * themselves.  Results go to standard output, everything else to standard error. */
@@ -51,6 +51,7 @@ enum status command_split_master(const struct command_options *options);
 enum status command_join_master(const struct command_options *options);
 enum status command_passphrase_master(const struct command_options *options);
 enum status command_migrate_store(const struct command_options *options);
+enum status command_unseal(const struct command_options *options);
 enum status command_import(const struct command_options *options);
 
 #endif

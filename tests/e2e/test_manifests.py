@@ -44,7 +44,7 @@ def render(directory):
     return list(yaml.safe_load_all(done.stdout))
 
 
-@pytest.mark.parametrize("directory", ["base", "overlays/dev", "overlays/production", "monitoring"])
+@pytest.mark.parametrize("directory", ["base", "overlays/dev", "overlays/production", "overlays/postgres", "monitoring"])
 def test_valid_by_the_schemas(directory):
     docs = documents(K8S / "base") if directory == "base" else render(K8S / directory)
     assert docs
@@ -91,8 +91,8 @@ def test_every_pod_is_restricted(base):
     check_pods(base)
 
 
-def edges_of(docs):
-    """The edges that both ends' policies allow, and the ways out."""
+def edges_of(docs, beyond=frozenset()):
+    """The edges that both ends' policies allow, and the ways out; the other ends of BEYOND are not ours."""
     policies = {p["metadata"]["name"]: p["spec"] for p in of_kind(docs, "NetworkPolicy")}
     deny = policies.pop("default-deny")
     assert deny == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
@@ -116,7 +116,7 @@ def edges_of(docs):
                     check_block(to["ipBlock"])
                     assert ports == [443]
                     outside.add((me, "providers"))
-    assert outgoing == {e for e in incoming if e[0] != "anybody"}
+    assert outgoing == {e for e in incoming if e[0] != "anybody"} | beyond
     return incoming, outside
 
 
@@ -143,11 +143,30 @@ def test_stateless_ones_scale_and_writers_are_one(base):
     assert next(s for s in of_kind(base, "Service") if s["metadata"]["name"] == "proxy")["spec"]["clusterIP"] == "None"
 
 
+def test_several_vaults_on_postgres():
+    """The vault is one more that scales: found by a headless name, never all stopped at once, and it reaches its database."""
+    docs = render(K8S / "overlays/postgres")
+    check_pods(docs)
+    assert edges_of(docs, {("vault", "postgresql", 5432)}) == (EDGES, OUTSIDE | {("vault", "dns")})
+    workloads = {w["metadata"]["name"]: w["spec"] for w in of_kind(docs, "Deployment", "StatefulSet")}
+    vault = workloads["vault"]
+    assert vault["replicas"] > 1 and vault["podManagementPolicy"] == "Parallel" and vault["template"]["spec"]["topologySpreadConstraints"]
+    assert workloads["audit"]["replicas"] == 1
+    budgets = {d["metadata"]["name"]: d["spec"] for d in of_kind(docs, "PodDisruptionBudget")}
+    assert budgets["vault"] == {"maxUnavailable": 1, "selector": {"matchLabels": {"app.kubernetes.io/name": "vault"}}}
+    setting = lambda name, key: next(e["value"] for e in workloads[name]["template"]["spec"]["containers"][0]["env"] if e["name"] == key)
+    service = next(s for s in of_kind(docs, "Service") if s["metadata"]["name"] == re.fullmatch(r"tcp://(\w+):7101", setting("gateway", "SEKS_VAULT"))[1])
+    assert service["spec"]["clusterIP"] == "None" and service["spec"]["publishNotReadyAddresses"]
+    assert service["spec"]["selector"] == vault["selector"]["matchLabels"]
+    store = next(v for v in vault["template"]["spec"]["volumes"] if v["name"] == "store")["secret"]
+    assert store["defaultMode"] == 0o400 and setting("vault", "SEKS_STORE") == "/store/url"
+
+
 def test_settings_are_options_that_exist(base):
     """Each SEKS_ variable of a container is an option of its daemon."""
     build = subprocess.os.environ.get("SEKS_BUILD") or ROOT / "build/release"
-    production = documents(K8S / "overlays/production")
-    for workload in of_kind(base + production, "Deployment", "StatefulSet"):
+    more = documents(K8S / "overlays/production") + documents(K8S / "components/postgres")
+    for workload in of_kind(base + more, "Deployment", "StatefulSet"):
         name = workload["metadata"]["name"]
         text = subprocess.run([f"{build}/services/{name}/seks-{name}", "--help"], capture_output=True, text=True).stdout
         known = {"SEKS_" + o.upper().replace("-", "_") for o in re.findall(r"--([a-z0-9-]+)", text)}

@@ -23,6 +23,7 @@ enum {
     POOL_BYTES = 49152,      /* 32 KiB of headers, 8 KiB of target, and MHD's own records */
     CONNECTIONS_MAX = 10000,
     RUNS_PER_TURN = 16,
+    AGAIN_MS = 1,
     TICK_MS = 250,
     IDLE_MS = 75000,         /* a kept-alive connection without a request */
     CROWDED = CONNECTIONS_MAX / 16 * 15, /* from here on who sends nothing has to go sooner */
@@ -45,7 +46,7 @@ static struct {
     struct loop *loop;
     struct MHD_Daemon *daemon;
     int mhd_fd, hangup_fd, listen_fd, tick;
-    bool resumed, draining;
+    bool resumed, again, draining;
     struct connection *connections;
     size_t visits, connection_count, ticks;
 } http = {.mhd_fd = -1, .hangup_fd = -1, .listen_fd = -1, .tick = -1};
@@ -59,19 +60,37 @@ static void stop_if_drained(void)
     }
 }
 
-static void run(void *arg)
+static bool has_more(void)
 {
     MHD_UNSIGNED_LONG_LONG timeout;
+    return http.resumed ||
+           (MHD_get_timeout(http.daemon, &timeout) == MHD_YES && timeout == 0);
+}
+
+static void run_again(void *arg);
+
+/* What is left after that, of pipelined requests that were read already, makes no descriptor ready. */
+static void run(void *arg)
+{
+    bool more = true;
     (void)arg;
-    for (int i = 0; i < RUNS_PER_TURN; i++) {
+    for (int i = 0; more && i < RUNS_PER_TURN; i++) {
         http.resumed = false;
         MHD_run(http.daemon);
-        if (!http.resumed &&
-            (MHD_get_timeout(http.daemon, &timeout) != MHD_YES || timeout > 0)) {
-            break;
-        }
+        more = has_more();
+    }
+    if (more && !http.again) {
+        http.again = loop_once(http.loop, AGAIN_MS, run_again, NULL) >= 0;
     }
     stop_if_drained();
+}
+
+static void run_again(void *arg)
+{
+    http.again = false;
+    if (http.daemon) {
+        run(arg);
+    }
 }
 
 static void run_resumed(void *arg)

@@ -89,8 +89,8 @@ static void set_up(PGconn *conn)
         "SET idle_in_transaction_session_timeout = '5s'",
         "SET client_min_messages = 'error'",
         /* `off` would acknowledge what a crash can lose. */
-        "SELECT set_config('synchronous_commit', 'on', false)"
-        " WHERE current_setting('synchronous_commit') = 'off'",
+        ("SELECT set_config('synchronous_commit', 'on', false)"
+         " WHERE current_setting('synchronous_commit') = 'off'"),
     };
     _Static_assert(PG_STATEMENT_MS == 3000 && PG_IDLE_MS == 5000, "as the rows say");
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

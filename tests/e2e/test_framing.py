@@ -136,6 +136,17 @@ def test_keep_alive_and_pipelining_stay(broker, tokens, providers):
             s.sendall(raw)
 
 
+def test_many_pipelined_requests_do_not_wait_for_each_other(broker):
+    """What the broker answers by itself; eight at a time and a quarter of a second between them took a minute."""
+    raw, count = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", 2000
+    with socket.create_connection(("127.0.0.1", broker.port), timeout=30) as s:
+        deadline, got = time.monotonic() + 30, b""
+        s.sendall(raw * count)
+        while got.count(b"HTTP/1.1 200") < count and time.monotonic() < deadline:
+            got += s.recv(1 << 20)
+    assert got.count(b"HTTP/1.1 200") == count
+
+
 def test_bad_chunk_cancels_the_call(broker, tokens, providers):
     """The good chunks were sent upstream already: the call ends there too, and is no success."""
     head = fill(POST.replace("/v1/models", "/v1/x/echo") + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", broker, tokens)

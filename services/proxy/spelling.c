@@ -187,6 +187,16 @@ struct match match_line_break(struct view text)
     return (struct match){at ? MATCH_YES : MATCH_NO, at};
 }
 
+/* The bytes of the first line without its end; all when it has none. */
+static size_t line_size(struct view text)
+{
+    size_t size = 0;
+    while (size < text.size && text.data[size] != '\r' && text.data[size] != '\n') {
+        size++;
+    }
+    return size;
+}
+
 enum { SEAM_MAX = 256 }; /* bytes: an event's end and the lines before the next data */
 
 static bool starts_within(struct view text, const char *word, bool *ret_cut)
@@ -216,14 +226,14 @@ struct match match_event_seam(struct view text)
         for (size_t i = 0; !cut && !other && i < sizeof others / sizeof others[0]; i++) {
             other = starts_within(line, others[i], &cut);
         }
-        const uint8_t *end = other ? memchr(line.data, '\n', line.size) : NULL;
-        if (cut || (other && !end)) {
+        size_t end = other ? line_size(line) : 0;
+        if (cut || (other && end == line.size)) {
             return (struct match){line.size < SEAM_MAX ? MATCH_MORE : MATCH_NO, 0};
         }
         if (!other) {
             break;
         }
-        at += (size_t)(end - line.data) + 1;
+        at += end + line_end(view_of(line.data + end, line.size - end));
     }
     return (struct match){MATCH_NO, 0};
 }

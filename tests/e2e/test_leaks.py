@@ -180,6 +180,18 @@ def test_event_streams(world):
                 assert len(part) < 8 or part not in body, (name, cut)
 
 
+@pytest.mark.parametrize("seam", [b"\r\rdata: ", b"\r\revent: x\rid: 1\rdata: ", b"\r\n\r\n: a word\r\ndata:", b"\ndata: "])
+def test_event_streams_with_other_line_ends(world, seam):
+    """A line ends with CR, LF or both."""
+    form = FORMS["as it is"]
+    pieces = [b"data: a " + form[:9] + seam[:cut] for cut in range(1, len(seam))]
+    rests = [seam[cut:] + form[9:] + b" b\n\n" for cut in range(1, len(seam))]
+    both = [piece for pair in zip(pieces, rests) for piece in pair]
+    body = joined(ask(world, chunked(both, b"Content-Type: text/event-stream\r\n")))
+    assert form[:9] not in body and form[9:] not in body and body.count(seam) == len(pieces)
+    assert len(body) == sum(map(len, both))
+
+
 def test_in_headers_trailers_and_reason(world):
     heads = b"".join(b"X-Leak-%d: before %s after\r\n" % (i, form) for i, form in enumerate(FORMS.values())
                      if not any(c in form for c in b"\r\n\0"))

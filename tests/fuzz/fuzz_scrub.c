@@ -81,9 +81,10 @@ static void write_text(struct spelling *spelling, const char *written, uint8_t i
 
 static void write_seam(struct spelling *spelling)
 {
-    static const char *const seams[] = {"\n\ndata: ", "\r\n\r\ndata:", "\n\nid: 7\nevent: x\ndata: ", "\ndata: ", "\n\n: hello\ndata: "};
+    static const char *const seams[] = {"\n\ndata: ", "\r\n\r\ndata:", "\n\nid: 7\nevent: x\ndata: ", "\ndata: ", "\n\n: hello\ndata: ",
+                                        "\r\rdata: ", "\r\rid: 7\revent: x\rdata:"};
     if (spelling->events && choose(spelling, 8) == 0) {
-        write_text(spelling, seams[choose(spelling, 5)], 0);
+        write_text(spelling, seams[choose(spelling, 7)], 0);
     }
 }
 

@@ -22,8 +22,7 @@
 enum {
     POOL_BYTES = 49152,      /* 32 KiB of headers, 8 KiB of target, and MHD's own records */
     CONNECTIONS_MAX = 10000,
-    RUNS_PER_TURN = 16,
-    AGAIN_MS = 1,
+    RUNS_PER_TURN = 16, AGAIN_MS = 1,
     TICK_MS = 250,
     IDLE_MS = 75000,         /* a kept-alive connection without a request */
     CROWDED = CONNECTIONS_MAX / 16 * 15, /* from here on who sends nothing has to go sooner */
@@ -67,30 +66,20 @@ static bool has_more(void)
            (MHD_get_timeout(http.daemon, &timeout) == MHD_YES && timeout == 0);
 }
 
-static void run_again(void *arg);
-
-/* What is left after that, of pipelined requests that were read already, makes no descriptor ready. */
-static void run(void *arg)
+/* Pipelined requests that are left in memory make no descriptor ready: a timer comes back, with AGAIN. */
+static void run(void *again)
 {
     bool more = true;
-    (void)arg;
+    http.again = http.again && !again;
     for (int i = 0; more && i < RUNS_PER_TURN; i++) {
         http.resumed = false;
         MHD_run(http.daemon);
         more = has_more();
     }
     if (more && !http.again) {
-        http.again = loop_once(http.loop, AGAIN_MS, run_again, NULL) >= 0;
+        http.again = loop_once(http.loop, AGAIN_MS, run, &http) >= 0;
     }
     stop_if_drained();
-}
-
-static void run_again(void *arg)
-{
-    http.again = false;
-    if (http.daemon) {
-        run(arg);
-    }
 }
 
 static void run_resumed(void *arg)

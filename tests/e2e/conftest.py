@@ -1,5 +1,6 @@
 """The broker under ./run with all its daemons, and the providers' stand-ins behind it."""
 import atexit
+import contextlib
 import hashlib
 import json
 import os
@@ -8,6 +9,7 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import tempfile
 import threading
@@ -132,10 +134,30 @@ class Postgres:
         return f"{cls.url}&options=-csearch_path%3D{schema}"
 
 
+ON_POSTGRES = os.environ.get("SEKS_TEST_STORE") == "postgres"
+files_alone = pytest.mark.skipif(ON_POSTGRES, reason="it is about the file in which SQLite keeps the store")
+
+
 def store_environment(directory):
     """What a broker on this data directory gets besides, to find its store."""
-    on_postgres = os.environ.get("SEKS_TEST_STORE") == "postgres"
-    return {"SEKS_STORE": Postgres.store(directory)} if on_postgres else {}
+    return {"SEKS_STORE": Postgres.store(directory)} if ON_POSTGRES else {}
+
+
+def store_digest(directory):
+    """A hash over all that a stopped broker's store holds."""
+    if not ON_POSTGRES:
+        return hashlib.sha256((directory / "vault/vault.db").read_bytes()).hexdigest()
+    schema = Postgres.store(directory).rsplit("%3D", 1)[1]
+    dump = subprocess.run(["pg_dump", f"--schema={schema}", Postgres.url], check=True, capture_output=True).stdout
+    return hashlib.sha256(re.sub(rb"(?m)^\\(un)?restrict .*$", b"", dump)).hexdigest()
+
+
+def store_value(directory, sql):
+    """The one value of a query on the store of a broker, which has stopped."""
+    if ON_POSTGRES:
+        return Postgres.sql(sql, Postgres.store(directory))
+    with contextlib.closing(sqlite3.connect(directory / "vault/vault.db")) as database:
+        return str(database.execute(sql).fetchone()[0])
 
 
 def first_token(broker, key):

@@ -1,6 +1,5 @@
 """What breaks, and what the caller sees: a broker of its own, whose daemons are stopped and killed."""
 import concurrent.futures
-import hashlib
 import os
 import signal
 import subprocess
@@ -10,7 +9,7 @@ import pytest
 import requests
 
 import standin
-from conftest import ROOT, SECRET_NAMES, Account, Broker, free_port, rows_for
+from conftest import ROOT, SECRET_NAMES, Account, Broker, free_port, rows_for, store_digest, store_environment
 
 
 @pytest.fixture(scope="module")
@@ -135,8 +134,7 @@ def test_bad_master_key_refuses_to_start(tmp_path, providers, certificates, dama
     Account(broker, "a@example.com")
     broker.stop()
     key = tmp_path / "data/keys/master.key"
-    database = tmp_path / "data/vault/vault.db"
-    before = hashlib.sha256(database.read_bytes()).digest()
+    before = store_digest(tmp_path / "data")
     good = key.read_text()
     os.chmod(key, 0o600)
     if damage == "missing":
@@ -150,6 +148,6 @@ def test_bad_master_key_refuses_to_start(tmp_path, providers, certificates, dama
     build = os.environ.get("SEKS_BUILD") or ROOT / "build/release"
     result = subprocess.run([f"{build}/services/vault/seks-vault", "--data", tmp_path / "data/vault", "--keys", tmp_path / "data/keys",
                              "--listen-gateway", f"ipc://{tmp_path}/data/ipc/v", "--audit", f"ipc://{tmp_path}/data/ipc/a"],
-                            capture_output=True, text=True, timeout=20)
+                            capture_output=True, text=True, timeout=20, env=dict(os.environ, **store_environment(tmp_path / "data")))
     assert result.returncode == 1 and "master" in result.stderr
-    assert hashlib.sha256(database.read_bytes()).digest() == before
+    assert store_digest(tmp_path / "data") == before

@@ -11,7 +11,7 @@ import requests
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 import standin
-from conftest import ROOT, Broker, rows_for
+from conftest import Broker, ROOT, rows_for, store_value
 from test_vault import vault_command
 
 KEY = "00112233445566778899aabbccddeeff" * 2
@@ -82,8 +82,7 @@ class House:
         return self.broker
 
     def rows_of(self, table):
-        with contextlib.closing(sqlite3.connect(self.directory / "data/vault/vault.db")) as database:
-            return database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+        return int(store_value(self.directory / "data", f"SELECT count(*) FROM {table}"))
 
 
 @pytest.fixture
@@ -110,7 +109,8 @@ def test_everything_goes_on_working(house, newer, dump):
     path = export(house, newer, dump)
     said = house.move(path)
     assert "imported 1 accounts, 3 secrets, 2 agents and 2 tokens; 1 secrets also under" in said
-    assert standin.KEYS["openai"].encode() not in (house.directory / "data/vault/vault.db").read_bytes()
+    for file in (house.directory / "data/vault").iterdir():
+        assert standin.KEYS["openai"].encode() not in file.read_bytes()
     assert "already" in house.move(path, want=1) and house.rows_of("accounts") == 1
     broker = house.serve()
 
@@ -146,8 +146,7 @@ def test_everything_goes_on_working(house, newer, dump):
     assert passthrough("openai", "/v1/models", OPENAI).status_code == 401
     assert passthrough("openai", "/v1/models", renewed).status_code == 200
     broker.stop()
-    with contextlib.closing(sqlite3.connect(house.directory / "data/vault/vault.db")) as database:
-        (stored,) = database.execute("SELECT password FROM accounts").fetchone()
+    stored = store_value(house.directory / "data", "SELECT password FROM accounts")
     assert stored.startswith("$argon2id$")
 
 

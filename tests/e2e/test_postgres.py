@@ -1,15 +1,15 @@
 """The vault's store on PostgreSQL: several vaults at once, faults of all kinds, and the way there and back."""
 import os
 import signal
+import sqlite3
 import subprocess
-import threading
 import time
 
 import pytest
 import requests
 
 import standin
-from conftest import PASSWORD, Account, Broker, Postgres, rows_for, until
+from conftest import Account, Broker, Postgres, rows_for, until
 from fleet import BUILD, Fleet, Owner, Server
 
 
@@ -155,6 +155,31 @@ def test_a_role_that_may_only_use_rows_is_enough(fleet, server, owner, tmp_path,
         fleet.url = url
 
 
+def test_a_dump_comes_back_and_is_known_as_older(fleet, server, owner, tmp_path, monkeypatch):
+    """pg_restore puts an earlier state back: the audit log knows of later changes, and the operator is asked."""
+    dump = tmp_path / "dump"
+    subprocess.run(["pg_dump", "-Fc", "-f", dump, server.url], check=True)
+    later, _ = owner.new_token()
+    assert owner.call(later).status_code == 200
+    for vault in fleet.numbered("vault"):
+        fleet.stop(vault)
+    subprocess.run(["pg_restore", "--clean", "--if-exists", "-d", server.url, dump], check=True)
+    fleet.start("vault1")
+    until(lambda: "--accept-rollback " in fleet.log("vault1"), "an older database is taken")
+    assert not fleet.ready("vault1")
+    answer = owner.call(gateway="gateway1")
+    assert answer.status_code == 503 and "older than the audit log" in answer.json()["detail"]
+    fleet.stop("vault1")
+    monkeypatch.setenv("SEKS_ACCEPT_ROLLBACK", fleet.log("vault1").split("--accept-rollback ")[-1].split()[0])
+    fleet.start("vault1")
+    until(lambda: fleet.ready("vault1"), "not ready")
+    monkeypatch.delenv("SEKS_ACCEPT_ROLLBACK")
+    fleet.start("vault2")
+    until(lambda: fleet.ready("vault2"), "not ready")
+    assert owner.call(gateway="gateway2").status_code == 200
+    assert owner.call(later, gateway="gateway2").status_code == 401
+
+
 # ---- what is refused ----
 
 @pytest.mark.parametrize("store, says", [
@@ -188,3 +213,120 @@ def test_a_store_may_come_from_a_file(tmp_path, server):
     done = subprocess.run([*command, "--check-sandbox"], capture_output=True, text=True, timeout=60)
     failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
     assert failed in ([], ["FAILED  must not run as root"]), done.stdout + done.stderr
+
+
+# ---- the way there and back ----
+
+class Place:
+    """A stopped or running broker with an account, a secret and tokens, that has its store somewhere."""
+
+    def __init__(self, directory, providers, certificates):
+        self.directory, self.rows, self.data = directory, rows_for(providers, certificates), directory / "data"
+        self.start()
+        self.account = Account(self.broker, "owner@example.com")
+        self.account.put_secret("OPENAI_API_KEY", standin.KEYS["openai"])
+        for number in range(40):
+            self.account.put_secret(f"S_{number}", f"value {number}")
+        self.agent = self.account.agent("coder")["agent"]["id"]
+        self.token = self.account.token(self.agent, "openai")["value"]
+        self.dead = self.account.token(self.agent, "openai")
+        self.account.call("DELETE", f"/v1/account/agents/{self.agent}/tokens/{self.dead['token']['id']}")
+
+    def start(self, store=None, monkeypatch=None):
+        if store:
+            monkeypatch.setenv("SEKS_STORE", store)
+        elif monkeypatch:
+            monkeypatch.delenv("SEKS_STORE")
+        self.broker = Broker(self.directory, self.rows)
+
+    def call(self, token=None):
+        return requests.get(f"{self.broker.url}/api/openai/v1/models", headers={"Authorization": f"Bearer {token or self.token}"},
+                            timeout=20)
+
+    def check(self):
+        assert self.call().status_code == 200
+        assert self.call(self.dead["value"]).status_code == 401
+        self.account.broker = self.broker
+        assert len(self.account.call("GET", "/v1/account/secrets")["secrets"]) == 41
+        assert self.account.call("GET", "/v1/account/audit?limit=1")["records"]
+
+    def move(self, source, target, want=0, before=()):
+        done = subprocess.run([*before, BUILD / "services/vault/seks-vault", "migrate-store", "--data", self.data / "vault", "--keys",
+                               self.data / "keys", "--from", source, "--to", target], capture_output=True, text=True, timeout=120,
+                              env={k: v for k, v in os.environ.items() if k != "SEKS_STORE"})
+        assert done.returncode == want, (done.returncode, done.stdout, done.stderr)
+        return done.stdout + done.stderr
+
+
+@pytest.fixture
+def place(tmp_path, providers, certificates, monkeypatch):
+    monkeypatch.delenv("SEKS_TEST_STORE", raising=False)
+    monkeypatch.setattr("conftest.ON_POSTGRES", False)
+    place = Place(tmp_path, providers, certificates)
+    yield place
+    if place.broker.process.poll() is None:
+        place.broker.stop()
+
+
+def schema(server, name):
+    server.sql(f"DROP SCHEMA IF EXISTS {name} CASCADE; CREATE SCHEMA {name}")
+    return f"{server.url}&options=-csearch_path%3D{name}"
+
+
+def test_an_install_moves_there_and_back(place, server, monkeypatch):
+    url = schema(server, "moved")
+    assert "a vault runs" in place.move("sqlite", url, want=1)
+    place.broker.stop()
+    said = place.move("sqlite", url)
+    rows = int(said.split()[0])
+    assert rows > 50
+    with pytest.raises(AssertionError, match="was moved to the PostgreSQL database postgres of 127.0.0.1"):
+        place.start()
+    assert "was moved to" in place.move("sqlite", url, want=1)  # not twice
+    place.start(url, monkeypatch)
+    place.check()
+    assert place.account.put_secret("S_1", "another").status_code == 200
+    place.broker.stop()
+    assert "not empty" in place.move(url, "sqlite", want=1)
+    (place.data / "vault/vault.db").rename(place.data / "vault/vault.db.old")
+    assert int(place.move(url, "sqlite").split()[0]) >= rows
+    with pytest.raises(AssertionError, match="was moved to .*vault.db"):
+        place.start(url, monkeypatch)
+    place.start(None, monkeypatch)
+    place.check()
+
+
+def test_a_move_that_is_killed_is_done_by_the_next(place, server, monkeypatch):
+    """Killed at its Nth message to the server: nothing has changed, or the next one finds all there."""
+    place.broker.stop()
+    url = schema(server, "killed")
+    killed = 0
+    for at in (40, 90, 150, 230, 330):
+        done = subprocess.run(["strace", "-qq", "-f", "-o", "/dev/null", "-e", "trace=sendto", "-e", f"inject=sendto:signal=SIGKILL:when={at}",
+                               BUILD / "services/vault/seks-vault", "migrate-store", "--data", place.data / "vault", "--keys",
+                               place.data / "keys", "--from", "sqlite", "--to", url], capture_output=True, text=True, timeout=120,
+                              env=dict(os.environ, ASAN_OPTIONS="detect_leaks=0"))
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        killed += 1
+    else:
+        place.move("sqlite", url)
+    assert killed >= 2
+    place.start(url, monkeypatch)
+    place.check()
+
+
+def test_what_was_changed_from_outside_is_not_moved(place, server):
+    place.broker.stop()
+    with sqlite3.connect(place.data / "vault/vault.db") as database:
+        database.execute("UPDATE tokens SET expires_ms = 5")
+    database.close()
+    url = schema(server, "refused")
+    assert "of tokens is not as the vault left it" in place.move("sqlite", url, want=1)
+    assert Postgres.sql("SELECT count(*) FROM accounts", url) == "0"
+    with sqlite3.connect(place.data / "vault/vault.db") as database:
+        database.execute("DELETE FROM tokens")
+    database.close()
+    assert "another install" in place.move("sqlite", server.url, want=1)  # where the fleet is
+    place.move("sqlite", url)

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 import standin
-from conftest import ROOT, Account, Broker, rows_for, until
+from conftest import ROOT, Account, Broker, files_alone, rows_for, store_environment, until
 
 sys.path.insert(0, str(ROOT / "tests/vault"))
 import crash  # noqa: E402
@@ -23,7 +23,7 @@ def vault_command(broker, *words, want=0):
     build = os.environ.get("SEKS_BUILD") or ROOT / "build/release"
     data = broker.directory / "data"
     result = subprocess.run([f"{build}/services/vault/seks-vault", *words, "--data", data / "vault", "--keys", data / "keys"],
-                            capture_output=True, text=True, timeout=60)
+                            capture_output=True, text=True, timeout=60, env=dict(os.environ, **store_environment(data)))
     assert result.returncode == want, result.stderr
     return result.stdout + result.stderr
 
@@ -83,8 +83,6 @@ def stand(tmp_path, providers, certificates):
 def test_master_key_changes_while_serving(stand):
     keys = stand.directory / "data/keys"
     old = (keys / "master.key").read_text()
-    backup = stand.directory / "before.db"
-    vault_command(stand.broker, "backup", backup)
     vault_command(stand.broker, "rotate-master")
     assert (keys / "master.key.previous").read_text() == old != (keys / "master.key").read_text()
     assert call(stand.broker, stand.token).status_code == 200
@@ -98,6 +96,7 @@ def test_master_key_changes_while_serving(stand):
     assert kept[:2] == ["master.key", "master.key.previous"] and len(kept) == 3, kept
 
 
+@files_alone
 def test_data_keys_change_while_serving(stand):
     """Values stay, sealed bytes do not: nothing that an exposed key opened is left in the database."""
     before = stand.directory / "before.db"
@@ -120,6 +119,7 @@ def test_data_keys_change_while_serving(stand):
     assert call(stand.broker, stand.token).status_code == 200
 
 
+@files_alone
 def test_backup_is_sealed_and_comes_back(stand):
     backup = stand.directory / "backup.db"
     vault_command(stand.broker, "backup", backup)
@@ -150,6 +150,7 @@ def test_backup_is_sealed_and_comes_back(stand):
     assert call(stand.broker, stand.token).status_code == 200
 
 
+@files_alone
 def test_backup_under_writes_is_one_moment(stand):
     """Secrets stored one after the other while it is made: it has the first so many of them, all whole."""
     stop, stored = threading.Event(), []
@@ -181,6 +182,7 @@ def test_backup_under_writes_is_one_moment(stand):
     assert len(secrets) == len(names) + 1
 
 
+@files_alone
 def test_backup_needs_its_master_key(stand):
     backup = stand.directory / "backup.db"
     vault_command(stand.broker, "backup", backup)
@@ -193,6 +195,7 @@ def test_backup_needs_its_master_key(stand):
     assert stand.database.read_bytes() == before
 
 
+@files_alone
 def test_older_database_is_refused(stand, monkeypatch):
     stand.broker.stop()
     old = stand.directory / "old.db"
@@ -229,6 +232,7 @@ def attach(pid, inject):
     return tracer
 
 
+@files_alone
 @pytest.mark.parametrize("inject, status", [("pwrite64:error=ENOSPC", 507), ("fdatasync,fsync:error=EIO", 503),
                                             ("pwrite64:error=EROFS", 503)])
 def test_bad_disk_stops_changes_and_nothing_else(stand, inject, status):
@@ -247,6 +251,7 @@ def test_bad_disk_stops_changes_and_nothing_else(stand, inject, status):
     assert len(stand.account.call("GET", "/v1/account/secrets")["secrets"]) == 2
 
 
+@files_alone
 def test_lost_log_is_an_older_database(stand):
     """What was written is still in the write-ahead log when that is deleted."""
     def swap():
@@ -262,6 +267,7 @@ def test_lost_log_is_an_older_database(stand):
     assert call(stand.broker, stand.token).status_code == 503
 
 
+@files_alone
 def test_unwritable_database_is_refused_at_start(stand):
     stand.broker.stop()
     data = stand.directory / "data"

@@ -102,6 +102,25 @@ static void one_cut_short_goes_on(void **state)
     all_open(it, -1);
 }
 
+/* Another vault, or the operator, makes a version while a pass is under way: it is the newest then. */
+static void a_version_made_meanwhile_stays(void **state)
+{
+    struct open_store *it = *state;
+    struct reseal pass = {0};
+    fill(it);
+    renew(it);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(reseal_step(&pass, it->store, it->keys), STATUS_OK);
+    }
+    renew(it);
+    assert_int_equal(number(it, VERSIONS), 3);
+    assert_int_equal(pass_on(it, &pass), STATUS_NOT_FOUND);
+    assert_int_equal(number(it, UNDER_NEWEST), SECRETS);
+    assert_int_equal(number(it, VERSIONS), 1);
+    keys_forget(it->keys);
+    all_open(it, -1);
+}
+
 static void a_damaged_secret_keeps_the_older_key(void **state)
 {
     struct open_store *it = *state;
@@ -145,6 +164,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(secrets_move_and_the_older_key_goes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_cut_short_goes_on, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_version_made_meanwhile_stays, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_damaged_secret_keeps_the_older_key, set_up, tear_down),
         cmocka_unit_test_setup_teardown(keys_that_are_worn_are_renewed, set_up, tear_down),
     };

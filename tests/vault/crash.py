@@ -80,6 +80,8 @@ class Stand:
         self.vault = self.daemon("vault", *self.vault_arguments)
 
         def serves():
+            if self.vault.poll() is not None and "it is in use" in (self.directory / "log").read_text()[-300:]:
+                self.vault = self.daemon("vault", *self.vault_arguments)  # by a command that found no vault
             assert self.vault.poll() is None, "the vault does not start:\n" + (self.directory / "log").read_text()[-2000:]
             try:
                 with socket.socket(socket.AF_UNIX) as control:  # the new one's own: the gateway may not have missed the old

@@ -260,17 +260,28 @@ static void a_moved_token_is_refused(void **state)
                      STATUS_UNAUTHENTICATED);
 }
 
+/* Until COUNT calls wait for the audit daemon, which has their intents. */
+static void run_until_pending(struct world *world, size_t count)
+{
+    size_t records = world->records + count;
+    for (int i = 0; i < 200 && (world->vault.pending_count < count || world->records < records); i++) {
+        world_run(world, 50);
+    }
+    assert_int_equal(world->vault.pending_count, count);
+}
+
 static void a_lost_gateway_leaves_nothing(void **state)
 {
     struct scene *scene = *state;
     struct world *world = &scene->world;
     world->audit_mute = true;
     send_authorize(world, scene->value, "openai", "/v1/models");
-    world_run(world, 200);
-    assert_int_equal(world->vault.pending_count, 1);
+    run_until_pending(world, 1);
     channel_close(&world->gateway);
     vault_forget_peer(&world->vault, channel_next_peer(world->vault.gateways, NULL));
-    world_run(world, 2500);
+    for (int i = 0; i < 200 && world->vault.pending_count > 0; i++) {
+        world_run(world, 50);
+    }
     assert_int_equal(world->vault.pending_count, 0);
 }
 
@@ -294,8 +305,7 @@ static void a_question_that_came_twice_is_answered_once(void **state)
     send_authorize(world, scene->value, "openai", "/x");
     world->call--;
     send_authorize(world, scene->value, "openai", "/x");
-    world_run(world, 300);
-    assert_true(world->gave_up);
+    run_until_pending(world, 2);
     uint64_t second = world->intent_call;
     acknowledge(world, second, STATUS_CONFLICT);
     world_run(world, 300);

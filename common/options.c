@@ -76,6 +76,19 @@ static bool set_value(const struct option *option, const char *value)
     return false;
 }
 
+/* A variable of the environment has the values of a list with commas between. */
+static bool set_from_environment(const struct option *option, char *text)
+{
+    bool good = true;
+    if (option->kind != OPTION_LIST) {
+        return set_value(option, text);
+    }
+    for (char *value = strsep(&text, ","); value && good; value = strsep(&text, ",")) {
+        good = list_add(option->target, value);
+    }
+    return good;
+}
+
 static enum status complain(const char *program, const char *what, const char *name, size_t size)
 {
     fprintf(stderr, "%s: %s --%.*s (see --help)\n", program, what, (int)size, name);
@@ -106,7 +119,7 @@ static enum status from_environment(const char *program, const struct option *op
         }
         free(*copy);
         *copy = strdup(value);
-        if (!*copy || !set_value(option, *copy)) {
+        if (!*copy || !set_from_environment(option, *copy)) {
             return complain(program, "bad value in the environment for", option->name,
                             strlen(option->name));
         }

@@ -12,7 +12,7 @@ enum option_kind {
     OPTION_TEXT,   /* const char *, a pointer into argv */
     OPTION_NUMBER, /* uint64_t, decimal, with k, m or g for 1024, 1024^2, 1024^3 */
     OPTION_FLAG,   /* bool */
-    OPTION_LIST,   /* struct option_list: may be given again */
+    OPTION_LIST,   /* struct option_list: may be given again; in the environment with commas between */
 };
 
 enum { OPTION_LIST_MAX = 16 };

@@ -35,7 +35,8 @@
     X(STORAGE_FULL, 507, "the store is full")                                               \
     X(PROTOCOL, 500, "a peer sent a malformed message")                                     \
     X(BUSY, 503, "busy, try again")                                                         \
-    X(LENGTH_REQUIRED, 411, "the length of the body is needed in advance")
+    X(LENGTH_REQUIRED, 411, "the length of the body is needed in advance")                  \
+    X(MISDIRECTED, 421, "meant for another daemon of its kind")
 
 enum status_number {
 #define X(name, http, text) STATUS_NUMBER_##name,

@@ -21,11 +21,15 @@ enum audit_kind { AUDIT_INTENT, AUDIT_OUTCOME, AUDIT_DENIED, AUDIT_ACCOUNT, AUDI
 
 #define AUDIT_NONE UINT64_MAX /* a number that does not apply: null in the log */
 
+/* There may be several audit daemons, each with a log of its own, in an order that every sender has the
+ * same.  SHARD is the number, from 0, of the one that a message is for: another one refuses it with
+ * STATUS_MISDIRECTED, for then two lists are not the same. */
+
 /* One record; `seq`, `time`, `prev` and `hash` are the audit daemon's own.  Empty text is null.
  * PATH has no query.  Sent again after a lost acknowledgement it is acknowledged again and not
  * written twice: an intent, an outcome or what an account did is known by its `request`.  BOUND is not
  * written: of an intent, the first bytes of the id of the one proxy process that its grant is for, so that
- * two vaults cannot be led to give grants for two. */
+ * two vaults cannot be led to give grants for two.  Nor is SHARD. */
 #define FIELDS_audit_record(F, L, M)      \
     F(M, call, UINT, UINT64_MAX)          \
     F(M, kind, UINT, AUDIT_SYSTEM)        \
@@ -44,7 +48,8 @@ enum audit_kind { AUDIT_INTENT, AUDIT_OUTCOME, AUDIT_DENIED, AUDIT_ACCOUNT, AUDI
     F(M, bytes_out, UINT, UINT64_MAX)     \
     F(M, duration_ms, UINT, UINT64_MAX)   \
     F(M, client, TEXT, CLIENT_MAX)        \
-    F(M, bound, UINT, UINT64_MAX)
+    F(M, bound, UINT, UINT64_MAX)         \
+    F(M, shard, UINT, AUDIT_SHARDS_MAX - 1)
 PROTO_DECLARE(audit_record);
 
 /* STATUS_OK: the record is on disk as number SEQ.  STATUS_CONFLICT: another intent, or what an
@@ -71,7 +76,8 @@ PROTO_DECLARE(audit_ack);
     F(M, since_ms, UINT, UINT64_MAX)   \
     F(M, until_ms, UINT, UINT64_MAX)   \
     F(M, before, UINT, UINT64_MAX)     \
-    F(M, limit, UINT, 1000)
+    F(M, limit, UINT, 1000)            \
+    F(M, shard, UINT, AUDIT_SHARDS_MAX - 1)
 PROTO_DECLARE(audit_query);
 
 /* RECORDS is a JSON array, newest first; NEXT is the BEFORE for the following page, 0 at the end. */
@@ -85,7 +91,9 @@ PROTO_DECLARE(audit_page);
 /* A proxy tells every few seconds which of its calls have been running for long, and whose outcomes
  * still wait: for others that nobody claims, audit writes `unknown`. */
 #define AUDIT_RUNNING_MAX 1000
-#define FIELDS_audit_running(F, L, M) L(M, requests, name_row, AUDIT_RUNNING_MAX)
+#define FIELDS_audit_running(F, L, M)           \
+    F(M, shard, UINT, AUDIT_SHARDS_MAX - 1)           \
+    L(M, requests, name_row, AUDIT_RUNNING_MAX)
 PROTO_DECLARE(audit_running);
 
 /* Told to every vault that is up, not asked for: CHECKPOINT is the newest one (proto/checkpoint.h). */

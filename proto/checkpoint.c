@@ -2,6 +2,7 @@
 #include "proto/checkpoint.h"
 
 #include <sodium.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/keyfile.h"
@@ -11,7 +12,9 @@ enum { KEY_ID_BYTES = 4, SIGNED_BYTES = KEY_ID_BYTES + CRYPTO_SIGNATURE_BYTES };
 static const char dash[] = "\xe2\x80\x94 "; /* an em dash, as signed-note has it */
 static const char removed[] = "/removed";
 
-enum status checkpoint_origin(const uint8_t *public_key, char *ret_origin)
+enum { ORIGIN_CHARS = 27 }; /* without a number */
+
+enum status checkpoint_origin(const uint8_t *public_key, unsigned shard, char *ret_origin)
 {
     uint8_t hash[CRYPTO_HASH_BYTES];
     enum status status = crypto_sha256(view_of(public_key, CRYPTO_KEY_BYTES), hash);
@@ -19,7 +22,23 @@ enum status checkpoint_origin(const uint8_t *public_key, char *ret_origin)
         memcpy(ret_origin, "seks-audit/", 11);
         hex_encode(view_of(hash, 8), ret_origin + 11);
     }
+    if (status == STATUS_OK && shard > 0) {
+        (void)snprintf(ret_origin + ORIGIN_CHARS, CHECKPOINT_ORIGIN_SIZE - ORIGIN_CHARS, "/%u", shard % 1000);
+    }
     return status;
+}
+
+/* The number at the end of ORIGIN, 0 when there is none. */
+static unsigned origin_shard(struct view origin)
+{
+    unsigned shard = 0;
+    for (size_t i = ORIGIN_CHARS + 1; i < origin.size && i < CHECKPOINT_ORIGIN_SIZE; i++) {
+        if (origin.data[i] < '0' || origin.data[i] > '9') {
+            return 0;
+        }
+        shard = shard * 10 + (unsigned)(origin.data[i] - '0');
+    }
+    return shard;
 }
 
 /* signed-note: the first four bytes of SHA-256(name, newline, 0x01 for Ed25519, key). */
@@ -72,7 +91,7 @@ enum status checkpoint_make(const uint8_t *seed, const uint8_t *public_key,
     CLEANUP(buffer_free) struct buffer body = BUFFER_EMPTY;
     char origin[CHECKPOINT_ORIGIN_SIZE];
     uint8_t bytes[SIGNED_BYTES];
-    enum status status = checkpoint_origin(public_key, origin);
+    enum status status = checkpoint_origin(public_key, checkpoint->shard, origin);
     if (status == STATUS_OK) {
         status = key_id(origin, public_key, bytes);
     }
@@ -136,6 +155,7 @@ static bool read_body(struct view body, struct view *ret_origin, struct checkpoi
         ret->kind = CHECKPOINT_REMOVED;
         origin.size -= tail;
     }
+    ret->shard = origin_shard(origin);
     append_body(&again, origin, ret);
     *ret_origin = origin;
     return !again.failed && view_equal(buffer_view(&again), body);
@@ -148,7 +168,7 @@ static enum status check(const uint8_t *public_key, struct view body, struct vie
     char name[CHECKPOINT_ORIGIN_SIZE], begin[CHECKPOINT_ORIGIN_SIZE + 8];
     uint8_t id[KEY_ID_BYTES], bytes[SIGNED_BYTES];
     struct view line;
-    if (checkpoint_origin(public_key, name) != STATUS_OK ||
+    if (checkpoint_origin(public_key, origin_shard(origin), name) != STATUS_OK ||
         key_id(name, public_key, id) != STATUS_OK) {
         return STATUS_INTERNAL;
     }

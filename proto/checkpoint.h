@@ -8,7 +8,8 @@
  *
  * This is the form of C2SP tlog-checkpoint in a C2SP signed-note.  The third line is the head of the
  * log's hash chain, not the root of a Merkle tree: each record's hash covers all before it.  The
- * origin and the key's name are made of the key's hash, so that every installation has its own. */
+ * origin and the key's name are made of the key's hash, so that every installation has its own, and of the
+ * audit daemon's number, unless that is 0: seks-audit/0f1e2d3c4b5a6978/2. */
 #ifndef PROTO_CHECKPOINT_H
 #define PROTO_CHECKPOINT_H
 
@@ -16,7 +17,7 @@
 #include "common/crypto.h"
 
 enum {
-    CHECKPOINT_ORIGIN_SIZE = 32, /* with its NUL */
+    CHECKPOINT_ORIGIN_SIZE = 32, /* with its NUL: 27 and the number of a shard */
     CHECKPOINT_SIZE_MAX = 1024,  /* about 220 as made here; room for witnesses' signatures */
 };
 
@@ -27,12 +28,14 @@ enum checkpoint_kind {
 
 struct checkpoint {
     enum checkpoint_kind kind;
+    unsigned shard; /* whose log; audit_messages.h */
     uint64_t size; /* the number of the last record that it speaks of */
     uint8_t hash[CRYPTO_HASH_BYTES];
 };
 
-/* The name of the log whose key this is; RET_ORIGIN takes CHECKPOINT_ORIGIN_SIZE bytes. */
-MUST_USE enum status checkpoint_origin(const uint8_t *public_key, char *ret_origin);
+/* The name of the log of audit daemon SHARD whose key this is; RET_ORIGIN takes CHECKPOINT_ORIGIN_SIZE
+ * bytes. */
+MUST_USE enum status checkpoint_origin(const uint8_t *public_key, unsigned shard, char *ret_origin);
 
 /* Appends the note to RET_NOTE. */
 MUST_USE enum status checkpoint_make(const uint8_t *seed, const uint8_t *public_key,

@@ -14,7 +14,7 @@ static void append_number(struct buffer *aad, uint64_t number)
 
 static enum status binding_aad(const struct grant_binding *binding, struct buffer *aad)
 {
-    crypto_aad_field(aad, VIEW("seks grant 1"));
+    crypto_aad_field(aad, VIEW("seks grant 2"));
     crypto_aad_field(aad, binding->request);
     crypto_aad_field(aad, binding->tenant);
     crypto_aad_field(aad, binding->token_id);
@@ -25,6 +25,7 @@ static enum status binding_aad(const struct grant_binding *binding, struct buffe
     crypto_aad_field(aad, binding->target);
     crypto_aad_field(aad, binding->headers);
     append_number(aad, binding->expires_ms);
+    append_number(aad, binding->shard);
     return aad->failed ? STATUS_INTERNAL : STATUS_OK;
 }
 

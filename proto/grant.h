@@ -23,6 +23,7 @@ struct grant_binding {
     struct view headers;  /* those that decide (provider_judges_header), as rows of header_row in the
                            * order in which they are sent; empty for none */
     uint64_t expires_ms;  /* wall clock */
+    uint64_t shard;       /* the audit daemon that has the intent, and so gets the outcome */
 };
 
 /* One credential: NAME is the secret's ("OPENAI_API_KEY"); for sigv4 the vault puts

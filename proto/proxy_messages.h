@@ -42,6 +42,7 @@ enum {
     F(M, agent, TEXT, ID_SIZE_MAX)          \
     F(M, provider, TEXT, PROVIDER_MAX)      \
     F(M, expires_ms, UINT, UINT64_MAX)      \
+    F(M, shard, UINT, AUDIT_SHARDS_MAX - 1)       \
     F(M, grant, BYTES, GRANT_MAX)           \
     F(M, method, TEXT, METHOD_MAX)          \
     F(M, target, TEXT, TARGET_MAX)          \

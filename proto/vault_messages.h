@@ -38,7 +38,13 @@ enum {
     PUBLIC_URL_MAX = 512,
     STATE_MAX = 255,
     WAIT_S_MAX = 3600,
+    AUDIT_SHARDS_MAX = 16,            /* audit daemons; audit_messages.h */
+    CURSOR_MAX = 14 * AUDIT_SHARDS_MAX, /* a sequence number (below 2^43) and a dot for each */
 };
+
+/* Several vaults may have different lists of audit daemons while one is being made longer.  So each says in
+ * its state how many SHARDS it has, and a question says over how many its tenants are to be spread: asked of
+ * another vault, it goes to the same audit daemon, which knows it again.  0: as many as the vault has. */
 
 #define FIELDS_header_row(F, L, M)      \
     F(M, name, TEXT, HEADER_NAME_MAX)   \
@@ -57,11 +63,12 @@ PROTO_DECLARE(header_row);
     F(M, method, TEXT, METHOD_MAX)      \
     F(M, target, TEXT, TARGET_MAX)      \
     F(M, client, TEXT, CLIENT_MAX)      \
+    F(M, shards, UINT, AUDIT_SHARDS_MAX)      \
     L(M, headers, header_row, JUDGED_HEADERS_MAX)
 PROTO_DECLARE(vault_authorize);
 
 /* On STATUS_OK a grant that only the proxy can open (grant.h), and what it is bound to.  Otherwise
- * DETAIL is a sentence for the caller, or empty. */
+ * DETAIL is a sentence for the caller, or empty.  SHARD is the audit daemon that has the intent. */
 #define FIELDS_vault_grant(F, L, M)    \
     F(M, call, UINT, UINT64_MAX)       \
     F(M, status, UINT, UINT16_MAX)     \
@@ -71,7 +78,8 @@ PROTO_DECLARE(vault_authorize);
     F(M, token_id, TEXT, ID_SIZE_MAX)  \
     F(M, agent, TEXT, ID_SIZE_MAX)     \
     F(M, provider, TEXT, PROVIDER_MAX) \
-    F(M, expires_ms, UINT, UINT64_MAX)
+    F(M, expires_ms, UINT, UINT64_MAX) \
+    F(M, shard, UINT, AUDIT_SHARDS_MAX - 1)
 PROTO_DECLARE(vault_grant);
 
 /* What VAULT_ASK asks; the vault's table of operations has one row for each. */
@@ -99,7 +107,8 @@ PROTO_DECLARE(name_row);
  * password(s) (old, new), sealed to the vault's intake key, or, for AGENT_SECRET_GET, BOX is the
  * X25519 public key to which the value is to be sealed.  PUBLIC_URL is the broker's own
  * ("http://127.0.0.1:8787"), for the base_url of a token.  AUDIT_LIST filters
- * by ID (of an agent), TOKEN_ID, PROVIDER, and ACTION to LIMIT; FIND is a request's id. */
+ * by ID (of an agent), TOKEN_ID, PROVIDER, and ACTION to LIMIT; FIND is a request's id, BEFORE the `next` of
+ * the page before, as text. */
 #define FIELDS_vault_ask(F, L, M)            \
     F(M, call, UINT, UINT64_MAX)             \
     F(M, request, TEXT, ID_SIZE_MAX)         \
@@ -123,8 +132,9 @@ PROTO_DECLARE(name_row);
     F(M, http, TEXT, 8)                      \
     F(M, since_ms, UINT, UINT64_MAX)         \
     F(M, until_ms, UINT, UINT64_MAX)         \
-    F(M, before, UINT, UINT64_MAX)           \
+    F(M, before, TEXT, CURSOR_MAX)           \
     F(M, limit, UINT, 1000)                  \
+    F(M, shards, UINT, AUDIT_SHARDS_MAX)           \
     F(M, box, BYTES, BOX_MAX)                \
     F(M, box2, BYTES, BOX_MAX)
 PROTO_DECLARE(vault_ask);
@@ -149,7 +159,8 @@ PROTO_DECLARE(vault_answer);
 #define FIELDS_vault_state(F, L, M) \
     F(M, text, TEXT, STATE_MAX)     \
     F(M, avoid, BOOL, 1)            \
-    F(M, leaving, BOOL, 1)
+    F(M, leaving, BOOL, 1)          \
+    F(M, shards, UINT, AUDIT_SHARDS_MAX)
 PROTO_DECLARE(vault_state);
 
 /* COUNT requests of CLIENT that the gateway refused by itself, for REASON; REQUEST is one of them.

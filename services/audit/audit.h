@@ -185,9 +185,11 @@ MUST_USE bool file_write(int fd, struct view bytes);
 struct signer {
     uint8_t seed[CRYPTO_KEY_BYTES];
     uint8_t public_key[CRYPTO_KEY_BYTES];
+    unsigned shard; /* the number of this daemon; audit_messages.h */
 };
 struct checkpoints;
-/* Opens DIR_FD/audit.sig and reads the newest checkpoint there is.  Logs its own failure. */
+/* Opens DIR_FD/audit.sig and reads the newest checkpoint there is; STATUS_CONFLICT when it is that of another
+ * audit daemon.  Logs its own failure. */
 MUST_USE enum status checkpoints_open(int dir_fd, const struct signer *signer,
                                       const struct segments *segments,
                                       struct checkpoints **ret_checkpoints);
@@ -283,6 +285,7 @@ size_t ledger_staged(const struct ledger *ledger);       /* bytes */
 const struct head *ledger_head(const struct ledger *ledger); /* of what is on disk */
 uint64_t ledger_size(const struct ledger *ledger);       /* bytes of all files */
 size_t ledger_files(const struct ledger *ledger);
+unsigned ledger_shard(const struct ledger *ledger); /* the number of this daemon */
 bool ledger_failing(const struct ledger *ledger); /* the last commit failed */
 uint64_t ledger_taken_back(const struct ledger *ledger); /* batches, since the start */
 

@@ -21,6 +21,7 @@ struct checkpoints {
     int fd;
     struct secret *seed;
     uint8_t public_key[CRYPTO_KEY_BYTES];
+    unsigned shard;
     uint64_t size;          /* of the file, whole notes only */
     struct checkpoint last; /* size 0 before the first */
     struct buffer note;     /* the last, as text */
@@ -41,16 +42,23 @@ static enum status read_last(struct checkpoints *checkpoints, int fd, uint64_t *
     if (file_read(fd, size - part, part, &bytes) != STATUS_OK) {
         return STATUS_INTERNAL;
     }
-    char origin[CHECKPOINT_ORIGIN_SIZE];
-    if (checkpoint_origin(checkpoints->public_key, origin) != STATUS_OK) {
+    char origin[CHECKPOINT_ORIGIN_SIZE]; /* what those of all our logs begin with */
+    struct checkpoint read;
+    if (checkpoint_origin(checkpoints->public_key, 0, origin) != STATUS_OK) {
         return STATUS_INTERNAL;
     }
     size_t at = 0, whole = 0, strange = 0;
     while (at < part) { /* the first may be cut off: each begins with the origin */
         struct view rest = view_of(bytes.data + at, part - at);
         size_t span = view_starts(rest, origin) ? checkpoint_span(rest) : 0;
-        if (span > 0 && checkpoint_read(checkpoints->public_key, view_of(rest.data, span),
-                                        &checkpoints->last) == STATUS_OK) {
+        if (span > 0 && checkpoint_read(checkpoints->public_key, view_of(rest.data, span), &read) ==
+                            STATUS_OK) {
+            if (read.shard != checkpoints->shard) {
+                log_error("open", "this is the log of audit daemon %u, and this daemon is number %u",
+                          read.shard, checkpoints->shard);
+                return STATUS_CONFLICT;
+            }
+            checkpoints->last = read;
             buffer_clear(&checkpoints->note);
             buffer_append(&checkpoints->note, rest.data, span);
             at += span;
@@ -109,6 +117,7 @@ enum status checkpoints_open(int dir_fd, const struct signer *signer,
     checkpoints->fd = -1;
     checkpoints->seed = secret_new(signer->seed, CRYPTO_KEY_BYTES);
     memcpy(checkpoints->public_key, signer->public_key, CRYPTO_KEY_BYTES);
+    checkpoints->shard = signer->shard;
     enum status status = checkpoints->seed ? open_file(checkpoints) : STATUS_INTERNAL;
     if (status == STATUS_OK) {
         status = find_last(checkpoints, segments);
@@ -150,7 +159,7 @@ static bool append_note(struct checkpoints *checkpoints, struct view note)
 enum status checkpoints_sign(struct checkpoints *checkpoints, const struct head *head)
 {
     CLEANUP(buffer_free) struct buffer note = BUFFER_EMPTY;
-    struct checkpoint next = {.kind = CHECKPOINT_HEAD, .size = head->seq};
+    struct checkpoint next = {.kind = CHECKPOINT_HEAD, .shard = checkpoints->shard, .size = head->seq};
     uint64_t count;
     if (!hex_decode(view_of(head->hash, HASH_CHARS), next.hash, sizeof next.hash)) {
         return STATUS_INTERNAL;
@@ -196,7 +205,8 @@ enum status checkpoints_next_file(struct checkpoints *checkpoints)
 enum status checkpoints_removed(struct checkpoints *checkpoints, const struct head *head,
                                 struct buffer *ret_note)
 {
-    struct checkpoint removed = {.kind = CHECKPOINT_REMOVED, .size = head->seq};
+    struct checkpoint removed = {
+        .kind = CHECKPOINT_REMOVED, .shard = checkpoints->shard, .size = head->seq};
     if (!hex_decode(view_of(head->hash, HASH_CHARS), removed.hash, sizeof removed.hash)) {
         return STATUS_INTERNAL;
     }
@@ -207,7 +217,7 @@ enum status checkpoints_removed(struct checkpoints *checkpoints, const struct he
 bool checkpoints_vouch(const struct checkpoints *checkpoints, uint64_t first,
                        const struct head *head)
 {
-    struct checkpoints other = {.dir_fd = checkpoints->dir_fd};
+    struct checkpoints other = {.dir_fd = checkpoints->dir_fd, .shard = checkpoints->shard};
     uint8_t hash[CRYPTO_HASH_BYTES];
     uint64_t ignored;
     int fd = segment_open(checkpoints->dir_fd, first, "sig");

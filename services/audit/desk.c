@@ -4,6 +4,7 @@
  * The turn-end function is added before the channels', so acknowledgements leave the same turn. */
 #include "services/audit/reading.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -135,6 +136,20 @@ static void refuse(struct desk *desk, const struct door *door, const char *what)
     }
 }
 
+/* Another one is meant: the sender's list of audit daemons is not the same as the others'. */
+static bool is_for_another(struct desk *desk, const struct door *door, uint64_t shard)
+{
+    char what[96];
+    unsigned own = ledger_shard(desk->ledger);
+    if (shard == own) {
+        return false;
+    }
+    (void)snprintf(what, sizeof what, "a message for audit daemon %u, and this is number %u: the lists differ,",
+                   (unsigned)shard, own);
+    refuse(desk, door, what);
+    return true;
+}
+
 /* Its instance id is random and new at each start, so a part of it will do. */
 static uint64_t process_of(const struct channel_peer *peer)
 {
@@ -159,7 +174,9 @@ static void take_record(struct open_door *open, struct channel_peer *peer, struc
         acknowledge(peer, record.call, STATUS_DENIED, 0);
         return;
     }
-    enum status status = ledger_take(desk->ledger, &record, process_of(peer), &seq);
+    enum status status = is_for_another(desk, open->door, record.shard)
+                             ? STATUS_MISDIRECTED
+                             : ledger_take(desk->ledger, &record, process_of(peer), &seq);
     if (status != STATUS_OK) {
         acknowledge(peer, record.call, status, 0);
         return;
@@ -223,6 +240,10 @@ static void take_query(struct open_door *open, struct channel_peer *peer, struct
         refuse(desk, open->door, "a query that is malformed or not permitted");
         return;
     }
+    if (is_for_another(desk, open->door, query.shard)) {
+        send_page(desk, peer, query.call, &(struct reader_page){.status = STATUS_MISDIRECTED});
+        return;
+    }
     settle(desk); /* so that the page has what came before the question */
     struct files files = ledger_files_of(desk->ledger);
     struct question *question = question_new(desk, peer, query.call);
@@ -253,6 +274,9 @@ static void take_running(struct open_door *open, struct view bytes)
     if (!(open->door->kinds & KIND(AUDIT_OUTCOME)) ||
         proto_decode(&audit_running_schema, bytes, &running) != STATUS_OK) {
         refuse(open->desk, open->door, "a list of calls that is malformed or not permitted");
+        return;
+    }
+    if (is_for_another(open->desk, open->door, running.shard)) {
         return;
     }
     while (proto_list_next(&name_row_schema, &running.requests, &row)) {
@@ -385,6 +409,7 @@ void desk_metrics(const struct desk *desk, struct buffer *text)
         {"seks_audit_files", "gauge", ledger_files(desk->ledger)},
         {"seks_audit_log_bytes", "gauge", ledger_size(desk->ledger)},
         {"seks_audit_seq", "gauge", ledger_head(desk->ledger)->seq},
+        {"seks_audit_shard", "gauge", ledger_shard(desk->ledger)},
     };
     metrics_rows(text, rows, sizeof rows / sizeof rows[0]);
     metrics_histogram(text, "seks_audit_commit_seconds", &desk->commit_took);

@@ -324,6 +324,11 @@ size_t ledger_files(const struct ledger *ledger)
     return ledger->segments.count + 1;
 }
 
+unsigned ledger_shard(const struct ledger *ledger)
+{
+    return ledger->shard;
+}
+
 bool ledger_failing(const struct ledger *ledger)
 {
     return ledger->failing;

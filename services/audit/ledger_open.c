@@ -205,6 +205,7 @@ enum status ledger_open(const struct ledger_options *options, struct ledger **re
     }
     ledger->dir_fd = ledger->fd = -1;
     ledger->segment_bytes = options->segment_bytes;
+    ledger->shard = options->signer.shard;
     ledger->read_from = UINT64_MAX;
     ledger->recent = recent_new();
     ledger->running = running_new();

@@ -16,6 +16,7 @@ struct ledger {
     struct segments segments; /* the files before this one */
     struct checkpoints *checkpoints;
     uint64_t segment_bytes;
+    unsigned shard;
     uint64_t read_from;    /* the oldest record that was read at the start */
     uint64_t first;        /* number of the file's first record, once there is one */
     uint64_t day;          /* of the file's first record, since 1970 */

@@ -1,4 +1,5 @@
-/* main.c - the audit daemon: one append-only log, one writer. */
+/* main.c - the audit daemon: one append-only log, one writer.  Each of several has its own. */
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -13,7 +14,7 @@ enum { TICK_MS = 1000, SAY_HEAD_MS = 60000, STALL_MS = 2000, KEEP_DAYS_MAX = 100
 static const uint64_t day_ms = 24ull * 60 * 60 * 1000;
 
 static struct {
-    const char *data, *keys, *listen_vault, *listen_proxy;
+    const char *data, *keys, *listen_vault, *listen_proxy, *name;
     uint64_t segment_size, outcome_wait, keep_days, keep_bytes;
     bool ship_stdout;
     struct ledger *ledger;
@@ -23,13 +24,15 @@ static struct {
     int timer;
     uint64_t unknown, removed; /* outcomes, and files, since the start */
     uint64_t ticked_ms, said_ms, shipped; /* the record up to which it was told to */
-} self = {.segment_size = 256 << 20, .outcome_wait = OUTCOME_WAIT_MS / 1000, .timer = -1};
+} self = {.name = "audit-0", .segment_size = 256 << 20, .outcome_wait = OUTCOME_WAIT_MS / 1000, .timer = -1};
 
 static const struct option options[] = {
     {"data", OPTION_TEXT, &self.data, "DIR where the log is", true},
     {"keys", OPTION_TEXT, &self.keys, "DIR with this daemon's keys", true},
     {"listen-vault", OPTION_TEXT, &self.listen_vault, "ENDPOINT for the vault", true},
     {"listen-proxy", OPTION_TEXT, &self.listen_proxy, "ENDPOINT for the proxies", true},
+    {"shard", OPTION_TEXT, &self.name,
+     "NAME or number of this daemon; its last number is its place in the senders' lists (audit-0)", false},
     {"segment-size", OPTION_NUMBER, &self.segment_size,
      "BYTES after which a new file begins; one begins each day too", false},
     {"outcome-wait", OPTION_NUMBER, &self.outcome_wait,
@@ -64,6 +67,22 @@ static enum status read_signer(struct signer *ret_signer)
     return status;
 }
 
+/* The number at the end of "audit-2". */
+static enum status read_shard(unsigned *ret_shard)
+{
+    size_t size = strlen(self.name), begin = size;
+    while (begin > 0 && self.name[begin - 1] >= '0' && self.name[begin - 1] <= '9') {
+        begin--;
+    }
+    unsigned long number = size - begin > 0 && size - begin < 4 ? strtoul(self.name + begin, NULL, 10) : AUDIT_SHARDS_MAX;
+    if (number >= AUDIT_SHARDS_MAX) {
+        log_error("open", "--shard takes a name that ends in a number from 0 to %d", AUDIT_SHARDS_MAX - 1);
+        return STATUS_INVALID;
+    }
+    *ret_shard = (unsigned)number;
+    return STATUS_OK;
+}
+
 static enum status open_ledger(void)
 {
     if (self.keep_days > KEEP_DAYS_MAX) {
@@ -72,6 +91,9 @@ static enum status open_ledger(void)
     }
     struct ledger_options ledger = {.dir = self.data, .segment_bytes = self.segment_size};
     enum status status = read_signer(&ledger.signer);
+    if (status == STATUS_OK) {
+        status = read_shard(&ledger.signer.shard);
+    }
     if (status == STATUS_OK) {
         status = ledger_open(&ledger, &self.ledger);
     }

@@ -118,7 +118,7 @@ void ledger_finish_removal(struct ledger *ledger, const uint8_t *public_key)
     bool good = fstat(fd, &info) == 0 && info.st_size <= CHECKPOINT_SIZE_MAX &&
                 file_read(fd, 0, (size_t)info.st_size, &note) == STATUS_OK &&
                 checkpoint_read(public_key, buffer_view(&note), &removed) == STATUS_OK &&
-                removed.kind == CHECKPOINT_REMOVED;
+                removed.kind == CHECKPOINT_REMOVED && removed.shard == ledger->shard;
     (void)close(fd); /* only read from */
     if (!good) {
         log_error("open", "%s is not what was signed: run `seks audit verify`", removed_name);

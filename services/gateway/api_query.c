@@ -9,7 +9,7 @@
 
 enum { AUDIT_LIMIT_MAX = 1000 };
 
-enum argument_kind { ARGUMENT_TEXT, ARGUMENT_NUMBER, ARGUMENT_LIMIT, ARGUMENT_TIME, ARGUMENT_STATUS };
+enum argument_kind { ARGUMENT_TEXT, ARGUMENT_CURSOR, ARGUMENT_LIMIT, ARGUMENT_TIME, ARGUMENT_STATUS };
 
 struct argument {
     const char *name;
@@ -28,7 +28,7 @@ static const struct argument arguments[] = {
     {"status", ARGUMENT_STATUS, offsetof(struct vault_ask, http), 3},
     {"since", ARGUMENT_TIME, offsetof(struct vault_ask, since_ms), 0},
     {"until", ARGUMENT_TIME, offsetof(struct vault_ask, until_ms), 0},
-    {"before", ARGUMENT_NUMBER, offsetof(struct vault_ask, before), 0},
+    {"before", ARGUMENT_CURSOR, offsetof(struct vault_ask, before), CURSOR_MAX},
     {"limit", ARGUMENT_LIMIT, offsetof(struct vault_ask, limit), 0},
 };
 
@@ -43,6 +43,17 @@ static bool read_number(struct view text, uint64_t *ret_number)
     }
     *ret_number = number;
     return text.size > 0;
+}
+
+/* A number, or several with dots between. */
+static bool is_cursor(struct view text)
+{
+    for (size_t i = 0; i < text.size; i++) {
+        if ((text.data[i] < '0' || text.data[i] > '9') && text.data[i] != '.') {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* "404", or "4xx". */
@@ -66,8 +77,9 @@ static const char *set(const struct argument *argument, struct view text, struct
     case ARGUMENT_TEXT:
         *(struct view *)place = text;
         return text.size > argument->max ? "is too long" : NULL;
-    case ARGUMENT_NUMBER:
-        return read_number(text, place) ? NULL : "is a whole number";
+    case ARGUMENT_CURSOR:
+        *(struct view *)place = text;
+        return is_cursor(text) && text.size <= argument->max ? NULL : "is the `next` of another page";
     case ARGUMENT_LIMIT:
         return read_number(text, place) && *(uint64_t *)place <= AUDIT_LIMIT_MAX
                    ? NULL

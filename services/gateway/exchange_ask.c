@@ -46,6 +46,7 @@ static enum status call_proxy(struct exchange *exchange, const struct vault_gran
         .agent = grant->agent,
         .provider = grant->provider,
         .expires_ms = grant->expires_ms,
+        .shard = grant->shard,
         .grant = grant->grant,
         .method = view_text(exchange->method),
         .target = buffer_view(&exchange->target),

@@ -34,7 +34,8 @@ static struct {
     struct peers *vaults;
     struct question *first;
     int sweep_timer;
-    struct log_limit limit;
+    uint64_t shards; /* the last that shards_known() knew */
+    struct log_limit limit, differ;
 } links = {.sweep_timer = -1};
 static struct slots questions; /* large and zero: outside what the program's file holds */
 
@@ -136,6 +137,26 @@ static uint64_t question_ask(struct question *question, const struct schema *sch
     return question->id;
 }
 
+/* Over how many audit daemons tenants are spread: as many as all vaults that are there know.  What is asked
+ * again goes with the same number, and so to the same audit daemon, while their lists grow. */
+static uint64_t shards_known(void)
+{
+    uint64_t least = 0, count;
+    bool differ = false;
+    for (struct peer *vault = peers_next(links.vaults, NULL); vault; vault = peers_next(links.vaults, vault)) {
+        if (vault->shards > 0 && channel_peer_up(peer_channel(vault))) {
+            differ = differ || (least > 0 && vault->shards != least);
+            least = least == 0 || vault->shards < least ? vault->shards : least;
+        }
+    }
+    if (differ && log_due(&links.differ, &count)) {
+        log_warn("peer", "the vaults have lists of audit daemons that differ; the shortest holds, with %u",
+                 (unsigned)least);
+    }
+    links.shards = least > 0 ? least : links.shards;
+    return links.shards;
+}
+
 uint64_t vault_authorize_send(struct vault_authorize *message, grant_fn *fn, void *arg)
 {
     struct question *question = question_new(arg);
@@ -144,6 +165,7 @@ uint64_t vault_authorize_send(struct vault_authorize *message, grant_fn *fn, voi
     }
     question->on_grant = fn;
     message->call = question->id;
+    message->shards = shards_known();
     return question_ask(question, &vault_authorize_schema, message);
 }
 
@@ -155,6 +177,7 @@ uint64_t vault_ask_send(struct vault_ask *message, answer_fn *fn, void *arg)
     }
     question->on_answer = fn;
     message->call = question->id;
+    message->shards = shards_known();
     return question_ask(question, &vault_ask_schema, message);
 }
 
@@ -210,6 +233,7 @@ static void on_state(struct peer *vault, struct view record)
     }
     vault->avoid = state.avoid;
     vault->leaving = state.leaving;
+    vault->shards = state.shards;
 }
 
 /* Whether it is asked of another vault, since this one's door is closed. */

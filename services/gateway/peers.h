@@ -23,6 +23,7 @@ struct peer {
     size_t busy;                /* what it was given and has not finished */
     bool leaving;               /* it said so; over when another process answers there */
     bool avoid;                 /* it said that others are better asked */
+    uint64_t shards;            /* audit daemons that it knows, 0: it did not say yet */
     char closed[STATE_MAX + 1]; /* why it does not serve; empty when it does */
     /* of peers.c alone: */
     uint8_t instance[CHANNEL_INSTANCE_BYTES];

@@ -209,6 +209,7 @@ static struct call *call_new(struct channel_peer *peer, const struct proxy_call 
                           .up_credit = STREAM_WINDOW_BYTES,
                           .up_end = message->end,
                           .up_bytes = message->body.size,
+                          .shard = (unsigned)message->shard,
                           .started_ms = clock_mono_ms(),
                           .next = *bucket_of(message->call)};
     *bucket_of(message->call) = call;
@@ -257,6 +258,7 @@ static enum status open_grant(const struct proxy_call *message, const struct pro
         .target = message->target,
         .headers = buffer_view(&judged),
         .expires_ms = message->expires_ms,
+        .shard = message->shard,
     };
     status = grant_open(secret_view(calls.grant_key), &binding, message->grant, now, ret_content,
                         ret_credentials);
@@ -292,12 +294,16 @@ static void on_call(struct channel_peer *peer, struct view record)
         send_end(peer, message.call, STATUS_DENIED, "the grant is not valid here");
         return;
     }
+    if (!outcomes_knows(message.shard)) {
+        send_end(peer, message.call, STATUS_UNAVAILABLE, "the proxy does not know the audit daemon of this account");
+        return;
+    }
     struct call *call = call_new(peer, &message, provider);
     if (!call) {
         send_end(peer, message.call, STATUS_UNAVAILABLE, "the proxy cannot take more calls");
         return;
     }
-    if (!outcomes_accepting()) {
+    if (!outcomes_accepting(call->shard)) {
         call_end(call, STATUS_UNAVAILABLE, "the proxy cannot take more calls");
         return;
     }
@@ -460,11 +466,11 @@ bool calls_drained(void)
     return calls.count == 0 && clock_mono_ms() >= calls.drains_from_ms;
 }
 
-void calls_each(uint64_t before_ms, void (*fn)(void *arg, const char *request), void *arg)
+void calls_each(uint64_t before_ms, unsigned shard, void (*fn)(void *arg, const char *request), void *arg)
 {
     for (size_t i = 0; i < BUCKETS; i++) {
         for (const struct call *call = calls.buckets[i]; call; call = call->next) {
-            if (call->started_ms < before_ms) {
+            if (call->started_ms < before_ms && call->shard == shard) {
                 fn(arg, call->request);
             }
         }
@@ -478,5 +484,5 @@ size_t calls_in_flight(void)
 
 bool calls_ready(void)
 {
-    return calls.drains_from_ms == 0 && outcomes_accepting();
+    return calls.drains_from_ms == 0 && outcomes_ready();
 }

@@ -8,14 +8,16 @@
 #include "common/daemon.h"
 #include "common/log.h"
 
-static const char *key_dir, *listen_gateway, *audit, *providers_file;
+static const char *key_dir, *listen_gateway, *providers_file;
+static struct option_list audits;
 static const char *ca_file = "/etc/ssl/certs/ca-certificates.crt";
 static struct providers *providers;
 
 static const struct option options[] = {
     {"keys", OPTION_TEXT, &key_dir, "DIR with grant.key (and the CURVE keys for tcp)", true},
     {"listen-gateway", OPTION_TEXT, &listen_gateway, "ENDPOINT for gateways", true},
-    {"audit", OPTION_TEXT, &audit, "ENDPOINT of the audit daemon", true},
+    {"audit", OPTION_LIST, &audits,
+     "ENDPOINT of the audit daemon; of several in the order of their numbers, given again", true},
     {"providers", OPTION_TEXT, &providers_file, "FILE with more providers", false},
     {"ca-file", OPTION_TEXT, &ca_file, "FILE with the certificates to trust", false},
     {NULL, OPTION_TEXT, NULL, NULL, false},
@@ -27,7 +29,7 @@ static int drain_timer = -1;
 
 static bool on_tcp(void)
 {
-    return view_starts(view_text(listen_gateway), "tcp:") || view_starts(view_text(audit), "tcp:");
+    return view_starts(view_text(listen_gateway), "tcp:") || view_starts(view_text(audits.values[0]), "tcp:");
 }
 
 /* The TCP port of "https://HOST[:PORT]". */
@@ -61,7 +63,9 @@ static enum status proxy_confine(struct confinement *confinement)
     confine_read_public_keys(confinement, key_dir);
     confine_resolve(confinement);
     confine_listen(confinement, listen_gateway);
-    confine_connect(confinement, audit);
+    for (size_t i = 0; i < audits.count; i++) {
+        confine_connect(confinement, audits.values[i]);
+    }
     return STATUS_OK;
 }
 
@@ -75,7 +79,7 @@ static enum status proxy_open(struct loop *loop)
         status = transfers_open(loop, ca_file);
     }
     if (status == STATUS_OK) {
-        status = outcomes_open(loop, audit);
+        status = outcomes_open(loop, &audits);
     }
     if (status == STATUS_OK) {
         status = calls_open(loop, listen_gateway, key_dir, providers);

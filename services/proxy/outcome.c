@@ -1,7 +1,8 @@
 /* outcome.c - tells audit how each call ended.
  *
  * A record stays here until audit has it on disk; when audit comes back all that wait are sent
- * again (audit writes each request's outcome once). */
+ * again (audit writes each request's outcome once).  There may be several audit daemons: a call's outcome goes
+ * to the one that has its intent, which the grant names. */
 #include "services/proxy/proxy.h"
 
 #include <stdio.h>
@@ -13,7 +14,7 @@
 #include "common/metrics.h"
 
 enum {
-    WAITING_MAX = 10000, /* records of about 1 KiB: 10 MiB at the worst */
+    WAITING_MAX = 10000, /* for one daemon; records of about 1 KiB: 10 MiB at the worst */
     RESEND_MS = 3000,
     LONG_MS = 10000, /* calls that run longer are claimed; audit waits several times that */
 };
@@ -26,58 +27,80 @@ struct outcome {
     char request[ID_SIZE_MAX + 1];
 };
 
-static struct {
+/* One audit daemon. */
+struct shard {
+    unsigned number;
+    const char *endpoint;
     struct channel *audit;
     struct outcome *first, **last;
     size_t count;
+    struct log_limit wrong;
+};
+
+static struct {
+    struct shard shards[AUDIT_SHARDS_MAX];
+    unsigned count;
     uint64_t next_call;
     struct tally by_http, by_status;
     struct histogram took;
-} outcomes = {.last = &outcomes.first, .next_call = 1};
+    struct log_limit unknown;
+} outcomes = {.next_call = 1};
 
-static void drop(struct outcome **at)
+static void drop(struct shard *shard, struct outcome **at)
 {
     struct outcome *outcome = *at;
     *at = outcome->next;
     if (!*at) {
-        outcomes.last = at;
+        shard->last = at;
     }
     buffer_free(&outcome->record);
     free(outcome);
-    outcomes.count--;
+    shard->count--;
+}
+
+/* Whether the daemon could take the record later.  Anything else is final: the same record would be refused
+ * again. */
+static bool may_come_later(struct shard *shard, enum status status)
+{
+    uint64_t count;
+    if (status == STATUS_MISDIRECTED && log_due(&shard->wrong, &count)) {
+        log_error("audit", "what answers at %s says that it is not audit-%u: the order of --audit, or that "
+                           "daemon's --shard, is wrong (%llu times)",
+                  shard->endpoint, shard->number, (unsigned long long)count);
+    }
+    return status == STATUS_MISDIRECTED || status == STATUS_STORAGE_FULL;
 }
 
 static void on_record(void *arg, struct channel_peer *peer, struct view record)
 {
+    struct shard *shard = arg;
     struct audit_ack ack;
-    (void)arg;
     (void)peer;
     if (proto_decode(&audit_ack_schema, record, &ack) != STATUS_OK) {
         log_warn("audit", "an acknowledgement that is none");
         return;
     }
-    /* Anything but a full disk is final: the same record would be refused again. */
     enum status status = status_from_wire((unsigned)ack.status);
-    if (status == STATUS_STORAGE_FULL) {
+    if (may_come_later(shard, status)) {
         return;
     }
-    for (struct outcome **at = &outcomes.first; *at; at = &(*at)->next) {
+    for (struct outcome **at = &shard->first; *at; at = &(*at)->next) {
         if ((*at)->call == ack.call) {
             if (status != STATUS_OK) {
                 LOG_ABOUT(log_id((*at)->request), VIEW(""));
                 log_warn("audit", "an outcome was refused: %s", status_name(status));
             }
-            drop(at);
+            drop(shard, at);
             return;
         }
     }
 }
 
 /* Sends what was not sent since BEFORE_MS. */
-static void send_since(uint64_t before_ms)
+static void send_since(struct shard *shard, uint64_t before_ms)
 {
-    struct channel_peer *peer = channel_server(outcomes.audit);
-    for (struct outcome *outcome = outcomes.first; outcome; outcome = outcome->next) {
+    struct channel_peer *peer = channel_server(shard->audit);
+    for (struct outcome *outcome = shard->first; outcome; outcome = outcome->next) {
         if (outcome->sent_ms > before_ms) {
             continue;
         }
@@ -90,6 +113,7 @@ static void send_since(uint64_t before_ms)
 
 /* The list that is being made; sent whenever it is full. */
 struct claims {
+    const struct shard *shard;
     struct buffer rows;
     struct audit_running message;
 };
@@ -101,7 +125,7 @@ static void send_claims(struct claims *claims)
     if (claims->message.requests.count > 0 &&
         proto_encode(&audit_running_schema, &claims->message, &out) == STATUS_OK) {
         /* When audit is down it is told again a few seconds later. */
-        (void)!channel_send(channel_server(outcomes.audit), buffer_view(&out));
+        (void)!channel_send(channel_server(claims->shard->audit), buffer_view(&out));
     }
     buffer_clear(&claims->rows);
     claims->message.requests.count = 0;
@@ -120,11 +144,11 @@ static void claim(void *arg, const char *request)
     }
 }
 
-static void claim_all(void)
+static void claim_all(const struct shard *shard)
 {
-    struct claims claims = {.rows = BUFFER_EMPTY};
-    calls_each(clock_mono_ms() - LONG_MS, claim, &claims);
-    for (const struct outcome *outcome = outcomes.first; outcome; outcome = outcome->next) {
+    struct claims claims = {.shard = shard, .rows = BUFFER_EMPTY, .message = {.shard = shard->number}};
+    calls_each(clock_mono_ms() - LONG_MS, shard->number, claim, &claims);
+    for (const struct outcome *outcome = shard->first; outcome; outcome = outcome->next) {
         claim(&claims, outcome->request);
     }
     send_claims(&claims);
@@ -134,43 +158,88 @@ static void claim_all(void)
 static void tick(void *arg)
 {
     (void)arg;
-    claim_all();
-    send_since(clock_mono_ms() - RESEND_MS);
+    for (unsigned i = 0; i < outcomes.count; i++) {
+        claim_all(&outcomes.shards[i]);
+        send_since(&outcomes.shards[i], clock_mono_ms() - RESEND_MS);
+    }
 }
 
 static void on_up(void *arg, struct channel_peer *peer)
 {
-    (void)arg;
     (void)peer;
-    send_since(clock_mono_ms());
+    send_since(arg, clock_mono_ms());
 }
 
 static const struct channel_events events = {on_record, on_up, NULL};
 
-enum status outcomes_open(struct loop *loop, const char *endpoint)
+static enum status open_shard(struct loop *loop, const char *endpoint)
+{
+    struct shard *shard = &outcomes.shards[outcomes.count];
+    for (unsigned i = 0; i < outcomes.count; i++) {
+        if (strcmp(outcomes.shards[i].endpoint, endpoint) == 0) {
+            log_error("audit", "--audit names %s twice", endpoint);
+            return STATUS_INVALID;
+        }
+    }
+    *shard = (struct shard){.number = outcomes.count++, .endpoint = endpoint, .last = &shard->first};
+    return channel_connect(loop, endpoint, "audit", &events, shard, &shard->audit);
+}
+
+enum status outcomes_open(struct loop *loop, const struct option_list *endpoints)
 {
     if (loop_every(loop, RESEND_MS, tick, NULL) < 0) {
         return STATUS_INTERNAL;
     }
-    return channel_connect(loop, endpoint, "audit", &events, NULL, &outcomes.audit);
+    enum status status = STATUS_OK;
+    for (size_t i = 0; i < endpoints->count && status == STATUS_OK; i++) {
+        status = open_shard(loop, endpoints->values[i]);
+    }
+    return status;
 }
 
 void outcomes_close(void)
 {
-    channel_close(&outcomes.audit);
-    while (outcomes.first) {
-        drop(&outcomes.first);
+    for (unsigned i = 0; i < outcomes.count; i++) {
+        channel_close(&outcomes.shards[i].audit);
+        while (outcomes.shards[i].first) {
+            drop(&outcomes.shards[i], &outcomes.shards[i].first);
+        }
     }
+    outcomes.count = 0;
 }
 
-bool outcomes_accepting(void)
+bool outcomes_knows(uint64_t shard)
 {
-    return outcomes.count < WAITING_MAX;
+    uint64_t count;
+    if (shard >= outcomes.count && log_due(&outcomes.unknown, &count)) {
+        log_error("audit", "a grant names audit-%u, and this proxy's --audit has %u: give the proxies the longer "
+                           "list first (%llu times)",
+                  (unsigned)shard, outcomes.count, (unsigned long long)count);
+    }
+    return shard < outcomes.count;
+}
+
+bool outcomes_accepting(unsigned shard)
+{
+    return outcomes.shards[shard].count < WAITING_MAX;
+}
+
+bool outcomes_ready(void)
+{
+    bool ready = false;
+    for (unsigned i = 0; i < outcomes.count; i++) {
+        ready = ready || outcomes_accepting(i);
+    }
+    return ready;
 }
 
 size_t outcomes_waiting(void)
 {
-    return outcomes.count;
+    size_t waiting = 0;
+    for (unsigned i = 0; i < outcomes.count; i++) {
+        waiting += outcomes.shards[i].count;
+    }
+    return waiting;
 }
 
 static enum status encode(const struct call *call, enum status status, struct outcome *outcome)
@@ -197,6 +266,7 @@ static enum status encode(const struct call *call, enum status status, struct ou
         .bytes_out = call->down_bytes,
         .duration_ms = clock_mono_ms() - call->started_ms,
         .client = view_text(call->client),
+        .shard = call->shard,
     };
     return proto_encode(&audit_record_schema, &record, &outcome->record);
 }
@@ -217,6 +287,7 @@ void outcomes_metrics(struct buffer *text)
 
 void outcome_record(const struct call *call, enum status status)
 {
+    struct shard *shard = &outcomes.shards[call->shard];
     count(call, status);
     struct outcome *outcome = calloc(1, sizeof *outcome);
     if (!outcome) {
@@ -233,10 +304,10 @@ void outcome_record(const struct call *call, enum status status)
         free(outcome);
         return;
     }
-    *outcomes.last = outcome;
-    outcomes.last = &outcome->next;
-    outcomes.count++;
-    if (channel_send(channel_server(outcomes.audit), buffer_view(&outcome->record)) == STATUS_OK) {
+    *shard->last = outcome;
+    shard->last = &outcome->next;
+    shard->count++;
+    if (channel_send(channel_server(shard->audit), buffer_view(&outcome->record)) == STATUS_OK) {
         outcome->sent_ms = clock_mono_ms();
     } /* else it waits here until audit is up */
 }

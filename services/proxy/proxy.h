@@ -16,6 +16,7 @@
 #include <curl/curl.h>
 
 #include "common/channel.h"
+#include "common/options.h"
 #include "common/providers.h"
 #include "proto/messages.h"
 
@@ -32,6 +33,7 @@ struct call {
     char request[ID_SIZE_MAX + 1], tenant[ID_SIZE_MAX + 1], token[ID_SIZE_MAX + 1];
     char agent[ID_SIZE_MAX + 1], client[CLIENT_MAX + 1], method[METHOD_MAX + 1];
     char *path;       /* for audit, without query */
+    unsigned shard;   /* the audit daemon that has its intent */
     char *public_url;
     struct held *held;         /* until its body is whole, or NULL; then there is no transfer yet */
     struct transfer *transfer;
@@ -66,8 +68,9 @@ void calls_close(void);
 void calls_drain(void);
 bool calls_drained(void); /* none runs, and none is on its way */
 size_t calls_in_flight(void);
-/* Calls FN with the request id of each call that began before BEFORE_MS (clock_mono_ms). */
-void calls_each(uint64_t before_ms, void (*fn)(void *arg, const char *request), void *arg);
+/* Calls FN with the request id of each call that began before BEFORE_MS (clock_mono_ms), and whose audit
+ * daemon is SHARD. */
+void calls_each(uint64_t before_ms, unsigned shard, void (*fn)(void *arg, const char *request), void *arg);
 bool calls_ready(void);
 
 /* The answer's head; HEADERS is a list of header_row and copied.  It leaves at the end of the turn, or
@@ -134,9 +137,14 @@ void transfer_free(struct transfer **transfer);          /* drops it at once */
 
 /* ---- outcome.c ---- */
 
-MUST_USE enum status outcomes_open(struct loop *loop, const char *endpoint);
+/* ENDPOINTS, borrowed, are those of audit daemon 0, 1 and so on. */
+MUST_USE enum status outcomes_open(struct loop *loop, const struct option_list *endpoints);
 void outcomes_close(void);
-bool outcomes_accepting(void); /* false when too many wait for their acknowledgement */
+/* False when too many wait for daemon SHARD's acknowledgement. */
+bool outcomes_accepting(unsigned shard);
+bool outcomes_ready(void); /* there is a daemon for which that is not so */
+/* False when there is no daemon SHARD; says so. */
+bool outcomes_knows(uint64_t shard);
 void outcome_record(const struct call *call, enum status status);
 size_t outcomes_waiting(void);
 void outcomes_metrics(struct buffer *text);

@@ -19,6 +19,7 @@ static void ask_free(struct pending *pending)
     secret_free(&ask->value2);
     secret_free(&ask->job.raw);
     agent_free(&ask->agent);
+    audit_pages_free(&ask->pages);
     buffer_wipe(&ask->bytes); /* tokens and session ids are in it */
     buffer_wipe(&ask->json);
     buffer_free(&ask->box);
@@ -63,6 +64,7 @@ static struct audit_record record_of(const struct ask *ask, enum audit_kind kind
     record.provider = view_text(ask->note_provider);
     record.client = ask->in.client;
     record.reason = view_text(ask->note);
+    record.shard = audit_shard(ask->vault->audit, record.tenant, ask->in.shards);
     return record;
 }
 
@@ -178,6 +180,10 @@ static void step_record(struct ask *ask)
 {
     if (!ask->operation->action) {
         step_apply(ask);
+        return;
+    }
+    if (!audit_knows(ask->vault->audit, ask->in.shards)) {
+        ask_finish(ask, STATUS_UNAVAILABLE);
         return;
     }
     struct audit_record record = record_of(ask, AUDIT_ACCOUNT);

@@ -49,6 +49,7 @@ struct ask {
     const char *denied_because; /* a refusal with this is recorded */
 
     /* the answer */
+    struct audit_pages *pages; /* that it waits for, or NULL */
     bool later;             /* apply has asked somebody else; ask_finish() ends it */
     unsigned http;
     struct buffer json, box;

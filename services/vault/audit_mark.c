@@ -1,6 +1,6 @@
 /* audit_mark.c - how far the audit log went, kept where the audit daemon's disk is not.
  *
- * The newest checkpoint is kept as it came, in DATA/audit.head.  A log that is told of as shorter, as
+ * The newest checkpoint is kept as it came, in DATA/audit.head (of audit-1 in audit-1.head and so on).  A log that is told of as shorter, as
  * another one of the same length, or as another key's, was cut, put back or replaced: the mark of what
  * was is kept beside. */
 #include "vault.h"
@@ -14,6 +14,8 @@
 
 struct audit_mark {
     int dir_fd;
+    unsigned shard;
+    char name[24], new_name[32];
     struct checkpoint last; /* size 0: none yet */
     char origin[CHECKPOINT_ORIGIN_SIZE]; /* of that: its first line, made of the key */
     uint64_t rewound;       /* times */
@@ -28,12 +30,10 @@ static void read_origin(struct view note, char *ret_origin)
     memcpy(ret_origin, note.data, size < CHECKPOINT_ORIGIN_SIZE ? size : CHECKPOINT_ORIGIN_SIZE - 1);
 }
 
-static const char mark_name[] = "audit.head", new_name[] = "audit.head.new";
-
 static enum status read_mark(struct audit_mark *mark)
 {
     char text[CHECKPOINT_SIZE_MAX];
-    int fd = openat(mark->dir_fd, mark_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int fd = openat(mark->dir_fd, mark->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0) {
         return errno == ENOENT ? STATUS_OK : STATUS_INTERNAL;
     }
@@ -49,16 +49,19 @@ static enum status read_mark(struct audit_mark *mark)
     return status;
 }
 
-enum status audit_mark_open(const char *dir, struct audit_mark **ret_mark)
+enum status audit_mark_open(const char *dir, unsigned shard, struct audit_mark **ret_mark)
 {
     CLEANUP(audit_mark_free) struct audit_mark *mark = calloc(1, sizeof *mark);
     if (!mark) {
         return STATUS_INTERNAL;
     }
+    mark->shard = shard;
+    (void)snprintf(mark->name, sizeof mark->name, shard ? "audit-%u.head" : "audit.head", shard);
+    (void)snprintf(mark->new_name, sizeof mark->new_name, "%s.new", mark->name);
     mark->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (mark->dir_fd < 0 || read_mark(mark) != STATUS_OK) {
         log_error("audit", "cannot read %s/%s, which says how far the audit log went", dir,
-                  mark_name);
+                  mark->name);
         return STATUS_INVALID;
     }
     *ret_mark = TAKE(mark);
@@ -77,14 +80,14 @@ void audit_mark_free(struct audit_mark **mark)
 /* A reader sees the old one or the new one. */
 static bool write_mark(const struct audit_mark *mark, struct view note)
 {
-    int fd = openat(mark->dir_fd, new_name,
+    int fd = openat(mark->dir_fd, mark->new_name,
                     O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) {
         return false;
     }
     bool good = write(fd, note.data, note.size) == (ssize_t)note.size && fdatasync(fd) == 0;
     good = close(fd) == 0 && good;
-    return good && renameat(mark->dir_fd, new_name, mark->dir_fd, mark_name) == 0;
+    return good && renameat(mark->dir_fd, mark->new_name, mark->dir_fd, mark->name) == 0;
 }
 
 bool audit_mark_take(struct audit_mark *mark, struct view note, uint64_t acked,
@@ -93,8 +96,12 @@ bool audit_mark_take(struct audit_mark *mark, struct view note, uint64_t acked,
     struct checkpoint next;
     char origin[CHECKPOINT_ORIGIN_SIZE];
     if (checkpoint_read(NULL, note, &next) != STATUS_OK || next.kind != CHECKPOINT_HEAD) {
-        log_warn("audit", "the audit daemon sent a checkpoint that is none");
+        log_warn("audit", "audit-%u sent a checkpoint that is none", mark->shard);
         return true;
+    }
+    if (next.shard != mark->shard) {
+        log_error("audit", "audit-%u sent a checkpoint of audit-%u", mark->shard, next.shard);
+        return true; /* it takes no records either */
     }
     bool same = next.size == mark->last.size &&
                 memcmp(next.hash, mark->last.hash, sizeof next.hash) == 0;
@@ -107,14 +114,14 @@ bool audit_mark_take(struct audit_mark *mark, struct view note, uint64_t acked,
     bool rewound = other || next.size < had || next.size == mark->last.size;
     if (rewound) {
         char kept[64];
-        (void)snprintf(kept, sizeof kept, "%s.%llu", mark_name,
+        (void)snprintf(kept, sizeof kept, "%s.%llu", mark->name,
                        (unsigned long long)mark->last.size);
         (void)snprintf(ret_text, AUDIT_MARK_TEXT,
                        "the log had %llu records and now has %llu%s; %s holds the older checkpoint",
                        (unsigned long long)had, (unsigned long long)next.size,
                        other ? ", of another key" : "", kept);
         mark->rewound++;
-        if (renameat(mark->dir_fd, mark_name, mark->dir_fd, kept) != 0) {
+        if (renameat(mark->dir_fd, mark->name, mark->dir_fd, kept) != 0) {
             log_warn("audit", "cannot keep %s: %s", kept, strerror(errno));
         }
     }
@@ -122,7 +129,7 @@ bool audit_mark_take(struct audit_mark *mark, struct view note, uint64_t acked,
         mark->last = next;
         memcpy(mark->origin, origin, sizeof mark->origin);
     } else {
-        log_warn("audit", "cannot write %s: %s", mark_name, strerror(errno)); /* a second later */
+        log_warn("audit", "cannot write %s: %s", mark->name, strerror(errno)); /* a second later */
     }
     return !rewound;
 }

@@ -287,6 +287,12 @@ static enum status add_sigv4(struct decision *decision, const struct auth_rule *
 
 /* ---- the grant ---- */
 
+/* Of the audit daemon that takes the intent, and so the outcome. */
+static unsigned shard_for(const struct decision *decision)
+{
+    return audit_shard(decision->vault->audit, view_text(decision->tenant), decision->in.shards);
+}
+
 static enum status seal_grant(struct decision *decision, struct list credentials,
                               struct vault_grant *grant, struct buffer *box)
 {
@@ -301,6 +307,7 @@ static enum status seal_grant(struct decision *decision, struct list credentials
         .target = decision->in.target,
         .headers = decision->in.headers.rows,
         .expires_ms = grant->expires_ms,
+        .shard = grant->shard,
     };
     return grant_seal(secret_view(decision->vault->grant_key), &binding, credentials, box);
 }
@@ -318,6 +325,7 @@ static enum status make_grant(struct decision *decision, const struct auth_rule 
         .agent = view_text(decision->agent),
         .provider = view_text(decision->provider->name),
         .expires_ms = clock_wall_ms() + GRANT_LIFE_MS,
+        .shard = shard_for(decision),
     };
     enum status status = rule->type == AUTH_SIGV4
                              ? add_sigv4(decision, rule, &rows, &credentials)
@@ -356,6 +364,7 @@ static struct audit_record record_of(const struct decision *decision, enum audit
     record.client = decision->in.client;
     record.decision = view_text(kind == AUDIT_DENIED ? "deny" : "allow");
     record.reason = view_text(decision->reason);
+    record.shard = shard_for(decision);
     return record;
 }
 
@@ -437,6 +446,9 @@ static enum status decide(struct decision *decision, struct channel_peer *peer)
     }
     if (decision->vault->pending_count >= PENDING_MAX) {
         return STATUS_BUSY;
+    }
+    if (!audit_knows(decision->vault->audit, decision->in.shards)) {
+        return STATUS_UNAVAILABLE;
     }
     enum status status = identify(decision);
     if (status == STATUS_OK) {

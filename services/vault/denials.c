@@ -112,6 +112,7 @@ void denials_tell(struct denials *denials, struct audit_record *record, uint64_t
     struct kind *kind = kind_of(group, record);
     record->kind = AUDIT_DENIED;
     record->decision = VIEW("deny");
+    record->shard = audit_shard(denials->audit, record->tenant, 0);
     if (times > 0 && may_write(group, kind, clock_mono_ms())) {
         audit_tell(denials->audit, record);
         times--;
@@ -147,6 +148,7 @@ static void tell_sum(struct denials *denials, const struct kind *kind)
     record.decision = VIEW("deny");
     record.client = view_text(kind->client);
     record.tenant = view_text(kind->tenant);
+    record.shard = audit_shard(denials->audit, record.tenant, 0);
     record.duration_ms = ms;
     audit_tell(denials->audit, &record);
 }

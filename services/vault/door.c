@@ -20,7 +20,7 @@ struct held_record {
 void door_tell(const struct vault *vault, struct channel_peer *peer)
 {
     const struct vault_state state = {view_text(vault->closed_because), vault->away,
-                                      vault->leaving};
+                                      vault->leaving, audit_shards(vault->audit)};
     vault_send(peer, &vault_state_schema, &state);
 }
 

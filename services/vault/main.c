@@ -9,7 +9,8 @@ static const struct option options[] = {
     {"data", OPTION_TEXT, &vault.options.data, "DIR where vault.db is", true},
     {"keys", OPTION_TEXT, &vault.options.keys, "DIR with master.key and the other keys", true},
     {"listen-gateway", OPTION_TEXT, &vault.options.listen, "ENDPOINT for gateways", true},
-    {"audit", OPTION_TEXT, &vault.options.audit, "ENDPOINT of the audit daemon", true},
+    {"audit", OPTION_LIST, &vault.options.audit,
+     "ENDPOINT of the audit daemon; of several in the order of their numbers, given again", true},
     {"providers", OPTION_TEXT, &vault.options.providers, "FILE with the operator's providers",
      false},
     {"signup", OPTION_TEXT, &vault.options.signup, "MODE open, first or closed", false},
@@ -46,7 +47,9 @@ static enum status confine_vault(struct confinement *confinement)
         (void)snprintf(control, sizeof control, "ipc://%s/run", options_given->data);
         confine_listen(confinement, control);
     }
-    confine_connect(confinement, options_given->audit);
+    for (size_t i = 0; i < options_given->audit.count; i++) {
+        confine_connect(confinement, options_given->audit.values[i]);
+    }
     enum status status = STATUS_OK;
     if (options_given->store) { /* read here: afterwards its file cannot be */
         status = store_where(options_given->data, options_given->store,
@@ -87,7 +90,7 @@ static void metrics(struct buffer *text)
 
 static bool ready(void)
 {
-    return audit_up(vault.audit) && vault.door == DOOR_OPEN;
+    return audit_shards_up(vault.audit) > 0 && vault.door == DOOR_OPEN; /* one that is away stops but its own */
 }
 
 static const char *why_not_ready(void)

@@ -1,4 +1,4 @@
-/* ops_audit.c - a page of the audit log, asked of the audit daemon for one tenant only. */
+/* ops_audit.c - a page of the audit log, asked for one tenant only. */
 #include "ask.h"
 
 enum { PAGE_DEFAULT = 100 };
@@ -7,7 +7,7 @@ static enum status refuse(struct ask *ask, enum status status)
 {
     switch (status) {
     case STATUS_INVALID:
-        return status;
+        return ask_refuse(ask, status, "before takes the `next` of another page, status a number or class");
     case STATUS_BUSY:
         return ask_refuse(ask, status, "too many questions about the audit log at once; try again");
     default:
@@ -15,21 +15,17 @@ static enum status refuse(struct ask *ask, enum status status)
     }
 }
 
-static void page_came(void *arg, const struct audit_result *result)
+static void page_came(void *arg, enum status status, struct view records, struct view next)
 {
     struct ask *ask = arg;
     LOG_ABOUT(ask->in.request, log_id(ask->tenant));
-    if (result->status != STATUS_OK) {
-        ask_finish(ask, refuse(ask, result->status));
+    if (status != STATUS_OK) {
+        ask_finish(ask, refuse(ask, status));
         return;
     }
     struct buffer *json = ask_body(ask, 200);
-    json_raw(json, "records", result->records.size ? result->records : VIEW("[]"));
-    if (result->next) {
-        json_number(json, "next", result->next);
-    } else {
-        json_raw(json, "next", VIEW("null"));
-    }
+    json_raw(json, "records", records.size ? records : VIEW("[]"));
+    json_raw(json, "next", next);
     ask_finish(ask, STATUS_OK);
 }
 
@@ -46,9 +42,9 @@ enum status apply_audit_list(struct ask *ask)
         .status = ask->in.http,
         .since_ms = ask->in.since_ms,
         .until_ms = ask->in.until_ms,
-        .before = ask->in.before,
         .limit = ask->in.limit ? ask->in.limit : PAGE_DEFAULT,
     };
     ask->later = true;
-    return audit_ask(ask->vault->audit, &query, page_came, ask);
+    enum status status = audit_pages_ask(ask->vault->audit, &query, ask->in.before, page_came, ask, &ask->pages);
+    return status == STATUS_OK ? status : refuse(ask, status);
 }

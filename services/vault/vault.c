@@ -83,18 +83,25 @@ static void gateway_down(void *arg, struct channel_peer *peer)
     door_forget(arg, peer);
 }
 
+static enum status open_audit(struct vault *vault)
+{
+    const struct option_list *endpoints = &vault->options.audit;
+    enum status status = audit_link_new(vault->loop, endpoints, &vault->audit);
+    for (unsigned i = 0; status == STATUS_OK && i < audit_shards(vault->audit); i++) {
+        status = audit_mark_open(vault->options.data, i, &vault->marks[i]);
+        audit_link_mark(vault->audit, i, vault->marks[i]);
+    }
+    return status;
+}
+
 static enum status open_sockets(struct vault *vault)
 {
     static const struct channel_events events = {record_came, gateway_up, gateway_down};
     enum status status = channel_keys(vault->options.keys, "vault");
     if (status == STATUS_OK) {
-        status = audit_mark_open(vault->options.data, &vault->mark);
+        status = open_audit(vault);
     }
     if (status == STATUS_OK) {
-        status = audit_link_new(vault->loop, vault->options.audit, &vault->audit);
-    }
-    if (status == STATUS_OK) {
-        audit_link_mark(vault->audit, vault->mark);
         status = denials_new(vault->loop, vault->audit, &vault->denials);
     }
     if (status == STATUS_OK) {
@@ -185,7 +192,9 @@ void vault_close(struct vault *vault)
     denials_free(&vault->denials);
     throttle_free(&vault->throttle);
     audit_link_free(&vault->audit);
-    audit_mark_free(&vault->mark);
+    for (unsigned i = 0; i < AUDIT_SHARDS_MAX; i++) {
+        audit_mark_free(&vault->marks[i]);
+    }
     while (vault->pending) {
         vault->pending->free(vault->pending);
     }
@@ -291,6 +300,10 @@ void vault_send(struct channel_peer *peer, const struct schema *schema, const vo
 void vault_metrics(const struct vault *vault, struct buffer *text)
 {
     const struct vault_counters *counters = &vault->counters;
+    uint64_t rewound = 0;
+    for (unsigned i = 0; i < AUDIT_SHARDS_MAX; i++) {
+        rewound += vault->marks[i] ? audit_mark_rewound(vault->marks[i]) : 0;
+    }
     const struct metric rows[] = {
         {"seks_vault_grants_total", "counter", counters->granted},
         {"seks_vault_refusals_total", "counter", counters->refused},
@@ -305,8 +318,9 @@ void vault_metrics(const struct vault *vault, struct buffer *text)
         {"seks_vault_audit_waiting", "gauge", vault->audit ? audit_waiting(vault->audit) : 0},
         {"seks_vault_denials_counted_total", "counter",
          vault->denials ? denials_counted(vault->denials) : 0},
-        {"seks_vault_audit_rewound_total", "counter",
-         vault->mark ? audit_mark_rewound(vault->mark) : 0},
+        {"seks_vault_audits", "gauge", audit_shards(vault->audit)},
+        {"seks_vault_audits_up", "gauge", audit_shards_up(vault->audit)},
+        {"seks_vault_audit_rewound_total", "counter", rewound},
         {"seks_vault_audit_lost_total", "counter", vault->audit ? audit_lost(vault->audit) : 0},
     };
     metrics_rows(text, rows, sizeof rows / sizeof rows[0]);

@@ -10,7 +10,8 @@
  * credentials.c  tokens, sessions, sealed input: from what was sent to a row
  * throttle.c     how often a password may be tried
  * hasher.c       the one helper thread, for passwords
- * audit_link.c   records on their way to the audit daemon, and their acknowledgements
+ * audit_link.c   records on their way to the audit daemons, and their acknowledgements
+ * shards.c       which of them has a tenant's; audit_pages.c one page of what lies in several
  * denials.c      refusals on that way: written, or counted when there are too many
  * audit_mark.c   how far the audit log went, so that a shorter one is noticed
  * touch.c        last-used times, written in batches
@@ -93,7 +94,8 @@ struct reseal {
 
 struct vault {
     struct vault_options {
-        const char *data, *keys, *listen, *audit, *providers, *signup;
+        const char *data, *keys, *listen, *providers, *signup;
+        struct option_list audit; /* in the order of the daemons' numbers */
         uint64_t accept_rollback; /* the epoch of the log behind which the database may be */
         const char *store;        /* NULL: DATA/vault.db */
         bool store_allow_insecure;
@@ -119,7 +121,7 @@ struct vault {
     struct hasher *hasher;
     struct throttle *throttle;
     struct audit_link *audit;
-    struct audit_mark *mark;
+    struct audit_mark *marks[AUDIT_SHARDS_MAX];
     struct denials *denials;
     struct touches *touches;
     struct channel *gateways;
@@ -305,10 +307,18 @@ typedef void audit_done(void *arg, const struct audit_result *result);
 
 /* A record with every number AUDIT_NONE and every text empty. */
 struct audit_record audit_blank(enum audit_kind kind, const char *action, struct view request);
-MUST_USE enum status audit_link_new(struct loop *loop, const char *endpoint,
+/* ENDPOINTS, borrowed, are those of audit daemon 0, 1 and so on. */
+MUST_USE enum status audit_link_new(struct loop *loop, const struct option_list *endpoints,
                                     struct audit_link **ret_link);
 void audit_link_free(struct audit_link **link);
-/* Calls DONE once, later: with the acknowledgement's status, or STATUS_UNAVAILABLE at the deadline.
+unsigned audit_shards(const struct audit_link *link);
+unsigned audit_shards_up(const struct audit_link *link);
+/* Whether a question that spreads tenants over SPREAD daemons can be decided here; says so when not: a gateway
+ * has heard of a longer list than this vault has. */
+MUST_USE bool audit_knows(struct audit_link *link, uint64_t spread);
+/* The number for a record's `shard`: who has TENANT's when they are spread over SPREAD daemons, 0 for all. */
+unsigned audit_shard(const struct audit_link *link, struct view tenant, uint64_t spread);
+/* Sends RECORD to the daemon that its `shard` says.  Calls DONE once, later: with the acknowledgement's status, or STATUS_UNAVAILABLE at the deadline.
  * On a failure here DONE is not called. */
 MUST_USE enum status audit_submit(struct audit_link *link, struct audit_record *record,
                                   audit_done *done, void *arg);
@@ -316,14 +326,33 @@ MUST_USE enum status audit_submit(struct audit_link *link, struct audit_record *
 void audit_tell(struct audit_link *link, struct audit_record *record);
 MUST_USE enum status audit_ask(struct audit_link *link, struct audit_query *query,
                                audit_done *done, void *arg);
-bool audit_up(const struct audit_link *link);
+bool audit_up(const struct audit_link *link); /* all are */
 size_t audit_waiting(const struct audit_link *link);
 uint64_t audit_lost(const struct audit_link *link);
-/* For tests: what the channel would deliver. */
+/* For tests: what the first one's channel would deliver. */
 void audit_take_record(struct audit_link *link, struct view record);
 
-/* From now on checkpoints that audit tells of are given to MARK; borrowed. */
-void audit_link_mark(struct audit_link *link, struct audit_mark *mark);
+/* From now on checkpoints that daemon NUMBER tells of are given to MARK; borrowed. */
+void audit_link_mark(struct audit_link *link, unsigned number, struct audit_mark *mark);
+
+/* ---- shards.c ---- */
+
+/* Which of COUNT daemons, from 1 to AUDIT_SHARDS_MAX, has what TENANT does now; records of no tenant ("") have 0. */
+unsigned shard_of(struct view tenant, unsigned count);
+/* Those that have or may have had TENANT's records while the list grew to COUNT: bit N for daemon N. */
+unsigned shards_with(struct view tenant, unsigned count);
+
+/* ---- audit_pages.c ---- */
+
+struct audit_pages;
+/* RECORDS is a JSON array, NEXT JSON too: null, a number or, with several daemons, a text. */
+typedef void audit_pages_done(void *arg, enum status status, struct view records, struct view next);
+/* Asks for the page of QUERY, whose `limit` is set, before CURSOR, the text of a NEXT or empty.  Calls DONE
+ * once, later; on a failure here not.  STATUS_INVALID for a cursor that is none.  The caller frees RET_PAGES once
+ * DONE has run, or the link is gone. */
+MUST_USE enum status audit_pages_ask(struct audit_link *link, const struct audit_query *query, struct view cursor,
+                                     audit_pages_done *done, void *arg, struct audit_pages **ret_pages);
+void audit_pages_free(struct audit_pages **pages); /* takes NULL */
 
 /* ---- denials.c ---- */
 
@@ -339,8 +368,8 @@ uint64_t denials_counted(const struct denials *denials);
 /* ---- audit_mark.c ---- */
 
 enum { AUDIT_MARK_TEXT = 160 };
-/* Reads DIR/audit.head when it is there.  Logs its own failure. */
-MUST_USE enum status audit_mark_open(const char *dir, struct audit_mark **ret_mark);
+/* Reads DIR/audit.head, of daemon 1 DIR/audit-1.head, when it is there.  Logs its own failure. */
+MUST_USE enum status audit_mark_open(const char *dir, unsigned shard, struct audit_mark **ret_mark);
 void audit_mark_free(struct audit_mark **mark);
 /* Keeps the checkpoint NOTE; ACKED is the highest number that was acknowledged; false, and a sentence in RET_TEXT (AUDIT_MARK_TEXT bytes), when the log
  * it speaks of is not the kept one grown. */

@@ -13,7 +13,7 @@ static int make_dir(void **state)
 {
     (void)state;
     snprintf(dir, sizeof dir, "/tmp/seks-mark-XXXXXX");
-    return mkdtemp(dir) && audit_mark_open(dir, &mark) == STATUS_OK ? 0 : -1;
+    return mkdtemp(dir) && audit_mark_open(dir, 0, &mark) == STATUS_OK ? 0 : -1;
 }
 
 static int remove_dir(void **state)
@@ -47,7 +47,7 @@ static bool tell(uint64_t seq, uint8_t hash, uint8_t seed_byte, uint64_t acked, 
 static void open_again(void)
 {
     audit_mark_free(&mark);
-    assert_int_equal(audit_mark_open(dir, &mark), STATUS_OK);
+    assert_int_equal(audit_mark_open(dir, 0, &mark), STATUS_OK);
 }
 
 static bool is_kept(uint64_t seq)
@@ -110,7 +110,7 @@ static void a_spoiled_mark_stops_the_start(void **state)
     snprintf(path, sizeof path, "%s/audit.head", dir);
     assert_int_equal(truncate(path, 40), 0);
     struct audit_mark *other = NULL;
-    assert_int_equal(audit_mark_open(dir, &other), STATUS_INVALID);
+    assert_int_equal(audit_mark_open(dir, 0, &other), STATUS_INVALID);
     assert_null(other);
 }
 

@@ -215,7 +215,7 @@ static struct grant_binding good_binding(void)
 {
     return (struct grant_binding){VIEW("req_1"),   VIEW("acc_1"), VIEW("tok_1"), VIEW("agt_1"), VIEW("openai"),
                                   VIEW("0123456789abcdef"), VIEW("POST"), VIEW("/v1/x"), VIEW("rows"),
-                                  1030000};
+                                  1030000, 1};
 }
 
 static enum status try_open(struct view key, const struct grant_binding *binding,
@@ -257,6 +257,9 @@ static void test_grants(void **state)
         binding = good_binding();
     }
     binding.expires_ms++;
+    assert_int_equal(try_open(good_key, &binding, sealed, 1000000), STATUS_DENIED);
+    binding = good_binding();
+    binding.shard = 0; /* its outcome would be looked for in another log */
     assert_int_equal(try_open(good_key, &binding, sealed, 1000000), STATUS_DENIED);
     binding = good_binding();
     for (size_t i = 0; i < grant.size; i++) {

@@ -93,7 +93,7 @@ static void open_grant(struct world *world, struct vault_grant grant, const char
 {
     const struct grant_binding binding = {
         VIEW("req_1"), grant.tenant, grant.token_id, grant.agent, grant.provider, view_text(proxy),
-        VIEW("POST"), view_text(target), {NULL, 0}, grant.expires_ms};
+        VIEW("POST"), view_text(target), {NULL, 0}, grant.expires_ms, grant.shard};
     assert_int_equal(grant_open(secret_view(world->vault.grant_key), &binding, grant.grant,
                                 clock_wall_ms(), ret_content, ret_list), STATUS_OK);
 }

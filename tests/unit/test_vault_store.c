@@ -194,7 +194,7 @@ static void a_wrong_master_key_touches_nothing(void **state)
     close_all(it);
     struct loop *loop = loop_new();
     struct vault vault = {.options = {.data = it->world.data, .keys = it->world.keys,
-                                      .listen = it->world.listen, .audit = it->world.audit,
+                                      .listen = it->world.listen, .audit = {{it->world.audit}, 1},
                                       .providers = it->world.providers, .signup = "open"}};
     assert_int_equal(vault_open(&vault, loop), STATUS_DENIED); /* keys/master.key is another */
     vault_close(&vault);

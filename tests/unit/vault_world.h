@@ -183,7 +183,7 @@ static inline void world_start(struct world *world, const char *signup)
     assert_non_null(world->loop);
     world->vault = (struct vault){0};
     world->vault.options = (struct vault_options){
-        .data = world->data, .keys = world->keys, .listen = world->listen, .audit = world->audit,
+        .data = world->data, .keys = world->keys, .listen = world->listen, .audit = {{world->audit}, 1},
         .providers = world->providers, .signup = signup,
         .store = world_is_remote(world) ? world->where : NULL};
     assert_int_equal(channel_listen(world->loop, world->audit, "vault", &audit_events, world,

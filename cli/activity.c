@@ -50,6 +50,38 @@ static int number(const struct args *args, enum opt option, long least, long mos
     return SEKS_OK;
 }
 
+/* ---- the cursor: a number, or a text when the log lies in several daemons ---- */
+
+enum { CURSOR_BYTES = 256 };
+
+static int take_cursor(const struct args *args, const char **ret)
+{
+    const char *text = args->option[OPT_BEFORE];
+    *ret = text ? text : "";
+    if (text && (text[strspn(text, "0123456789.")] || !*text || strlen(text) >= CURSOR_BYTES)) {
+        return fail(SEKS_USAGE, NULL, "--before takes what the page before says");
+    }
+    return SEKS_OK;
+}
+
+/* The `next` of ANSWER; "" at the end.  RET takes CURSOR_BYTES. */
+static void next_of(const json_t *answer, char *ret)
+{
+    const json_t *next = json_object_get(answer, "next");
+    ret[0] = '\0';
+    if (json_is_integer(next) && json_integer_value(next) > 0) {
+        snprintf(ret, CURSOR_BYTES, "%lld", (long long)json_integer_value(next));
+    } else if (json_is_string(next)) {
+        snprintf(ret, CURSOR_BYTES, "%s", json_string_value(next));
+    }
+}
+
+/* QUERY with its LIMIT and, unless it is "", CURSOR; RET takes SIZE bytes. */
+static void page_path(const char *query, long limit, const char *cursor, char *ret, size_t size)
+{
+    snprintf(ret, size, "%slimit=%ld%s%s", query, limit, *cursor ? "&before=" : "", cursor);
+}
+
 /* ---- one record, one line ---- */
 
 static void print_field(const json_t *record, const char *name, int width)
@@ -99,17 +131,15 @@ int command_audit_list(const struct args *args)
     struct broker *broker = NULL;
     json_t *answer = NULL, *record;
     size_t i;
-    char query[PATH_BYTES], path[PATH_BYTES + 64];
-    long limit = 0, before = 0;
+    char query[PATH_BYTES], path[PATH_BYTES + 64 + CURSOR_BYTES], next[CURSOR_BYTES];
+    const char *before = "";
+    long limit = 0;
     int status = number(args, OPT_LIMIT, 1, PAGE, LIMIT_DEFAULT, &limit);
-    status = status == SEKS_OK ? number(args, OPT_BEFORE, 1, 1L << 53, 0, &before) : status;
+    status = status == SEKS_OK ? take_cursor(args, &before) : status;
     status = status == SEKS_OK ? broker_open(args, NEED_KEY, &broker) : status;
     status = status == SEKS_OK ? build_query(broker, args, query, sizeof query) : status;
     if (status == SEKS_OK) {
-        snprintf(path, sizeof path, "%slimit=%ld", query, limit);
-        if (before) {
-            snprintf(path, sizeof path, "%slimit=%ld&before=%ld", query, limit, before);
-        }
+        page_path(query, limit, before, path, sizeof path);
         status = broker_call(broker, "GET", path, NULL, &answer);
     }
     if (status == SEKS_OK && out_is_json()) {
@@ -119,9 +149,9 @@ int command_audit_list(const struct args *args)
         {
             print_record(record);
         }
-        json_int_t next = json_integer_value(json_object_get(answer, "next"));
-        if (next) {
-            note("older ones: --before %lld", (long long)next);
+        next_of(answer, next);
+        if (*next) {
+            note("older ones: --before %s", next);
         }
     }
     json_decref(answer);
@@ -134,36 +164,51 @@ int command_audit_list(const struct args *args)
 struct tail {
     struct broker *broker;
     const char *query;
-    json_int_t seen; /* the newest record that was printed */
-    bool answered;   /* the broker has, at least once */
+    json_t *seen; /* the number of the newest record that was printed, by its log */
+    char begin[64]; /* the time of the newest that was there before */
+    bool answered; /* the broker has, at least once */
 };
+
+/* The log that RECORD lies in, where there are several. */
+static const char *log_of(const json_t *record)
+{
+    const char *log = text_at(record, "log");
+    return log ? log : "audit-0";
+}
+
+/* Of a log of which none was printed yet, what was there before is not wanted either. */
+static bool is_new(const struct tail *tail, const json_t *record)
+{
+    const json_t *seen = json_object_get(tail->seen, log_of(record));
+    const char *time = text_at(record, "time");
+    if (seen || json_object_size(tail->seen) == 0) {
+        return json_integer_value(json_object_get(record, "seq")) > json_integer_value(seen);
+    }
+    return time && strcmp(time, tail->begin) > 0;
+}
 
 /* Collects, newest first, what is newer than SEEN; just one page when nothing was seen yet.  Returns the
  * HTTP status of the last question. */
 static int collect(struct tail *tail, long limit, json_t *ret_records)
 {
-    char path[PATH_BYTES + 64];
-    json_int_t before = 0;
+    char path[PATH_BYTES + 64 + CURSOR_BYTES], before[CURSOR_BYTES] = "";
     for (;;) {
         json_t *answer = NULL, *record;
         size_t i;
         bool older = false;
-        snprintf(path, sizeof path, "%slimit=%ld", tail->query, limit);
-        if (before) {
-            snprintf(path, sizeof path, "%slimit=%ld&before=%lld", tail->query, limit,
-                     (long long)before);
-        }
+        page_path(tail->query, limit, before, path, sizeof path);
         int http = broker_ask(tail->broker, "GET", path, NULL, &answer);
         json_array_foreach(json_object_get(answer, "records"), i, record)
         {
-            older = older || json_integer_value(json_object_get(record, "seq")) <= tail->seen;
-            if (!older) {
+            if (is_new(tail, record)) {
                 (void)json_array_append(ret_records, record);
+            } else {
+                older = true; /* those of another log may be new all the same */
             }
         }
-        before = json_integer_value(json_object_get(answer, "next"));
+        next_of(answer, before);
         json_decref(answer);
-        if (http / 100 != 2 || older || !before || tail->seen == 0) {
+        if (http / 100 != 2 || older || !*before || json_object_size(tail->seen) == 0) {
             return http;
         }
     }
@@ -180,7 +225,10 @@ static int print_newer(struct tail *tail, long limit)
         const json_t *record = json_array_get(records, i);
         progress_end();
         print_line(record);
-        tail->seen = json_integer_value(json_object_get(record, "seq"));
+        (void)json_object_set(tail->seen, log_of(record), json_object_get(record, "seq"));
+        if (i == 0 && !tail->answered && text_at(record, "time")) {
+            snprintf(tail->begin, sizeof tail->begin, "%s", text_at(record, "time"));
+        }
     }
     json_decref(records);
     if (away && tail->answered) {
@@ -198,10 +246,11 @@ int command_audit_follow(const struct args *args)
 {
     const struct timespec pause = {1, 0};
     char query[PATH_BYTES];
-    struct tail tail = {.query = query};
+    struct tail tail = {.query = query, .seen = json_object()};
     long limit = 0;
     int status = number(args, OPT_LIMIT, 1, PAGE, TAIL_DEFAULT, &limit);
     if (status == SEKS_OK && args->words == 1) {
+        json_decref(tail.seen);
         return audit_tail_dir(args, limit);
     }
     status = status == SEKS_OK ? broker_open(args, NEED_KEY, &tail.broker) : status;
@@ -209,8 +258,9 @@ int command_audit_follow(const struct args *args)
     status = status == SEKS_OK ? print_newer(&tail, limit) : status;
     while (status == SEKS_OK && !args->option[OPT_ONCE]) {
         (void)nanosleep(&pause, NULL); /* a signal that does not end us just shortens it */
-        status = print_newer(&tail, tail.seen ? PAGE / 10 : limit);
+        status = print_newer(&tail, json_object_size(tail.seen) > 0 ? PAGE / 10 : limit);
     }
+    json_decref(tail.seen);
     broker_close(&tail.broker);
     return status;
 }

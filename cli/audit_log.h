@@ -67,6 +67,7 @@ bool log_notes_last_of_file(const struct log_notes *notes); /* whether the next 
 bool log_notes_kept(const struct log_notes *notes);         /* whether it was kept elsewhere */
 bool log_notes_good(struct log_notes *notes);               /* whether its signature is good */
 void log_notes_take(struct log_notes *notes);
+unsigned log_notes_shard(const struct log_notes *notes); /* the number of the daemon whose log it is */
 size_t log_notes_strange(const struct log_notes *notes); /* bytes that are no checkpoint */
 
 /* ---- audit_chain.c ---- */

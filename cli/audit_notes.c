@@ -33,7 +33,19 @@ struct log_notes {
     size_t strange;
     bool was_removed;
     struct checkpoint removed;
+    bool named; /* SHARD is known, by the first signature that was looked at */
+    unsigned shard;
 };
+
+/* Whether NOTE speaks of the log that the others speak of. */
+static bool is_of_this_log(struct log_notes *notes, const struct checkpoint *note)
+{
+    if (!notes->named) {
+        notes->named = true;
+        notes->shard = note->shard;
+    }
+    return note->shard == notes->shard;
+}
 
 static bool add(struct log_notes *notes, const struct note *note)
 {
@@ -86,7 +98,7 @@ static enum status take_file(struct log_notes *notes, size_t file, struct view b
         size_t span = checkpoint_span(rest);
         bool good = span > 0 && span <= CHECKPOINT_SIZE_MAX &&
                     checkpoint_read(NULL, view_of(rest.data, span), &note.says) == STATUS_OK &&
-                    note.says.kind == CHECKPOINT_HEAD;
+                    note.says.kind == CHECKPOINT_HEAD && is_of_this_log(notes, &note.says);
         if (good) {
             note.span = (uint32_t)span;
             note.offset = at;
@@ -119,7 +131,8 @@ static enum status read_removed(struct log_notes *notes)
     }
     notes->was_removed = checkpoint_read(notes->public_key, buffer_view(&bytes),
                                          &notes->removed) == STATUS_OK &&
-                         notes->removed.kind == CHECKPOINT_REMOVED;
+                         notes->removed.kind == CHECKPOINT_REMOVED &&
+                         is_of_this_log(notes, &notes->removed);
     if (!notes->was_removed) {
         fprintf(stderr, "audit.removed is not signed by this key\n");
         notes->strange += bytes.size;
@@ -203,6 +216,11 @@ static bool read_head_file(const struct log_notes *notes, const char *path, stru
         fprintf(stderr, "seks: %s is no checkpoint signed by this key\n", path);
         return false;
     }
+    if (notes->named && ret->shard != notes->shard) {
+        fprintf(stderr, "seks: %s is of the log of audit-%u, and this is that of audit-%u\n", path, ret->shard,
+                notes->shard);
+        return false;
+    }
     return true;
 }
 
@@ -268,6 +286,11 @@ bool log_notes_good(struct log_notes *notes)
 void log_notes_take(struct log_notes *notes)
 {
     notes->at++;
+}
+
+unsigned log_notes_shard(const struct log_notes *notes)
+{
+    return notes->shard;
 }
 
 size_t log_notes_strange(const struct log_notes *notes)

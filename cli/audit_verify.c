@@ -63,7 +63,7 @@ static enum status read_key(const char *path, uint8_t *ret_key)
 }
 
 /* The verdict is the last line that goes to OUT. */
-static int tell(const struct log_report *report, uint64_t bytes, uint64_t took_ms, FILE *out)
+static int tell(const struct log_report *report, unsigned shard, uint64_t bytes, uint64_t took_ms, FILE *out)
 {
     double megabytes = (double)bytes / 1e6, seconds = (double)took_ms / 1e3;
     if (report->findings > 0) {
@@ -75,6 +75,9 @@ static int tell(const struct log_report *report, uint64_t bytes, uint64_t took_m
         return EXIT_TAMPERED;
     }
     fprintf(out, "OK: %llu records", (unsigned long long)report->records);
+    if (shard > 0) {
+        fprintf(out, " of audit-%u", shard);
+    }
     if (report->records > 0) {
         fprintf(out, ", %llu to %llu, signed up to %llu", (unsigned long long)report->first,
                 (unsigned long long)report->last, (unsigned long long)report->signed_up_to);
@@ -125,7 +128,7 @@ static int check(const struct verify *what, const uint8_t *key, const struct log
     if (log_stream_failed(stream)) {
         return EXIT_UNREADABLE;
     }
-    return tell(&report, log_stream_bytes(stream), clock_mono_ms() - began_ms, out);
+    return tell(&report, log_notes_shard(notes), log_stream_bytes(stream), clock_mono_ms() - began_ms, out);
 }
 
 /* Whether the directory has other files now: the daemon ended one, or removed some. */

@@ -4,6 +4,7 @@ seks_unit_test(test_audit_keep audit_lib audit_check)
 seks_unit_test(test_client gateway_lib)
 seks_unit_test(test_audit_again audit_lib)
 seks_unit_test(test_audit_mark vault_lib)
+seks_unit_test(test_shards vault_lib)
 
 # Without an argument every bit of the log is flipped (a minute); here every seventh.
 add_executable(test_audit_verify unit/test_audit_verify.c)

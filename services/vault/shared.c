@@ -112,8 +112,7 @@ enum status shared_open(struct vault *vault)
         return STATUS_OK;
     }
     vault->forget_timer = loop_every(vault->loop, FORGET_MS, forget, vault);
-    enum status status = vault->forget_timer < 0 ? STATUS_INTERNAL
-                                                 : loop_turn_end(vault->loop, door_turn, vault);
+    enum status status = vault->forget_timer < 0 ? STATUS_INTERNAL : STATUS_OK;
     if (status == STATUS_OK) {
         status = throttle_share(vault->throttle, vault->store,
                                 keys_install(vault->keys, INSTALL_TOKEN));
@@ -126,7 +125,6 @@ void shared_close(struct vault *vault)
     if (!vault->store || !store_is_shared(vault->store)) {
         return;
     }
-    loop_unturn_end(vault->loop, door_turn, vault);
     loop_unevery(vault->loop, vault->forget_timer);
     loop_unevery(vault->loop, vault->away_timer);
 }

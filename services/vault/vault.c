@@ -174,6 +174,9 @@ enum status vault_open(struct vault *vault, struct loop *loop)
         status = vault->throttle ? hasher_new(loop, &vault->hasher) : STATUS_INTERNAL;
     }
     if (status == STATUS_OK) {
+        status = loop_turn_end(loop, door_turn, vault); /* before the channels', so that what it sends leaves */
+    }
+    if (status == STATUS_OK) {
         status = open_sockets(vault);
     }
     if (status == STATUS_OK) {
@@ -185,6 +188,9 @@ enum status vault_open(struct vault *vault, struct loop *loop)
 void vault_close(struct vault *vault)
 {
     shared_close(vault);
+    if (vault->loop) {
+        loop_unturn_end(vault->loop, door_turn, vault);
+    }
     epoch_close(vault);
     unseal_close(vault);
     door_forget(vault, NULL);

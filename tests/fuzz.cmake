@@ -13,6 +13,7 @@ endfunction()
 
 seks_fuzz_target(fuzz_messages messages proto)
 seks_fuzz_target(fuzz_vet vet gateway_lib)
+seks_fuzz_target(fuzz_client client gateway_lib)
 seks_fuzz_target(fuzz_http1 http1 proxy_lib)
 seks_fuzz_target(fuzz_chunks chunks proxy_lib)
 seks_fuzz_target(fuzz_request request proxy_lib)

@@ -33,6 +33,7 @@ enum {
     RUNNING_MAX = 200000,        /* intents without an outcome; about 130 bytes each */
     GIVE_UP_MAX = 1000,          /* at once: a few ms */
     OUTCOME_WAIT_MS = 45000,     /* a grant lives 30 s, and a proxy claims what runs longer than 10 */
+    LAY_OUT_BYTES = 4 << 20,     /* ahead of what is written */
     RECENT_MAX = 65536,          /* records; 30 s of 2,000 calls a second */
     REBUILD_BYTES_MAX = 32 << 20,/* RECENT_MAX records of about 500 bytes */
     PAGE_BYTES_MAX = 900 << 10,  /* below ANSWER_MAX, with room for the rest of the answer */
@@ -105,6 +106,8 @@ struct known {
     uint8_t request_size;
     char request[ID_SIZE_MAX];
 };
+/* Has the processor fetch what finding RECORD will look at, while its line is made. */
+void recent_expect(const struct recent *recent, const struct audit_record *record);
 void recent_describe(const struct recent *recent, struct view fields, struct known *ret_known);
 
 /* STATUS_OK: there, as number RET_SEQ, and sent again.  STATUS_CONFLICT: an intent, an outcome or an

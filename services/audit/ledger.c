@@ -20,6 +20,16 @@ struct files ledger_files_of(const struct ledger *ledger)
                           ledger->first};
 }
 
+/* Frees the blocks that were laid out and not used.  Only after a batch of this process was written is
+ * `size` known to be all that counts. */
+static void give_back(struct ledger *ledger)
+{
+    if (ledger->laid_out > 0 && ledger->size > 0 && !ledger->dirty) {
+        (void)!ftruncate(ledger->fd, (off_t)ledger->size);
+    }
+    ledger->laid_out = 0;
+}
+
 void ledger_close(struct ledger **ledger)
 {
     if (!*ledger) {
@@ -27,6 +37,7 @@ void ledger_close(struct ledger **ledger)
     }
     if ((*ledger)->fd >= 0) {
         (void)ledger_sign(*ledger); /* what is not signed is so at the next start */
+        give_back(*ledger);
         (void)close((*ledger)->fd); /* all that counts is synced */
     }
     if ((*ledger)->dir_fd >= 0) {
@@ -88,6 +99,7 @@ enum status ledger_take(struct ledger *ledger, const struct audit_record *record
                         uint64_t *ret_seq)
 {
     buffer_clear(&ledger->fields);
+    recent_expect(ledger->recent, record);
     enum status status = line_fields(record, &ledger->fields);
     return status == STATUS_OK ? add_fields(ledger, buffer_view(&ledger->fields),
                                             (struct sender){sender, record->call, record->bound}, ret_seq)
@@ -167,6 +179,7 @@ static bool repair(struct ledger *ledger)
         (ftruncate(ledger->fd, (off_t)ledger->size) != 0 || fdatasync(ledger->fd) != 0)) {
         return false;
     }
+    ledger->laid_out = ledger->dirty ? 0 : ledger->laid_out;
     ledger->dirty = false;
     return true;
 }
@@ -187,7 +200,7 @@ static bool begin_file(struct ledger *ledger)
         return false;
     }
     ledger->fd = fd;
-    ledger->size = 0;
+    ledger->size = ledger->laid_out = 0;
     ledger->first = 0;
     return true;
 }
@@ -211,6 +224,7 @@ static void rotate(struct ledger *ledger, uint64_t now_ms)
         }
         return;
     }
+    give_back(ledger);
     (void)close(ledger->fd); /* synced */
     ledger->fd = -1;
     if (checkpoints_next_file(ledger->checkpoints) != STATUS_OK) {
@@ -220,11 +234,25 @@ static void rotate(struct ledger *ledger, uint64_t now_ms)
              (unsigned long long)ledger->committed.seq);
 }
 
+/* Has the file system find blocks for many batches at once; the file's size stays what was written, so
+ * that whoever reads along sees nothing of it.  Where that cannot be, each batch finds its own. */
+static void lay_out(struct ledger *ledger)
+{
+    uint64_t end = ledger->size + ledger->batch.size;
+    if (end <= ledger->laid_out) {
+        return;
+    }
+    ledger->laid_out = end + LAY_OUT_BYTES;
+    (void)fallocate(ledger->fd, FALLOC_FL_KEEP_SIZE, (off_t)ledger->size,
+                    (off_t)(ledger->laid_out - ledger->size));
+}
+
 static bool write_batch(struct ledger *ledger)
 {
     if ((ledger->fd < 0 && !begin_file(ledger)) || !repair(ledger)) {
         return false;
     }
+    lay_out(ledger);
     ledger->dirty = true;
     if (!file_write(ledger->fd, buffer_view(&ledger->batch)) || fdatasync(ledger->fd) != 0) {
         return false;

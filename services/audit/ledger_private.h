@@ -21,6 +21,7 @@ struct ledger {
     uint64_t first;        /* number of the file's first record, once there is one */
     uint64_t day;          /* of the file's first record, since 1970 */
     uint64_t size;         /* of the file on disk */
+    uint64_t laid_out;     /* up to where the file system has blocks for it */
     struct head committed; /* on disk */
     struct head staged;    /* with the batch */
     struct buffer batch;

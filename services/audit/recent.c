@@ -56,6 +56,24 @@ static bool known_by_id(const struct known *known)
     return known->kind == 'i' || known->kind == 'o' || known->kind == 'a';
 }
 
+static uint64_t key_of(const struct recent *recent, struct view kind, struct view request)
+{
+    return view_mix(view_mix(recent->seed, kind), request);
+}
+
+void recent_expect(const struct recent *recent, const struct audit_record *record)
+{
+    bool intent = record->kind == AUDIT_INTENT;
+    if (intent || record->kind == AUDIT_OUTCOME) {
+        uint64_t key = key_of(recent, intent ? VIEW("intent") : VIEW("outcome"), record->request);
+        __builtin_prefetch(&recent->heads[key % HEADS], 1);
+    }
+    /* The oldest makes room. */
+    uint64_t oldest = recent->entries[recent->newest].known.key;
+    __builtin_prefetch(&recent->heads[oldest % HEADS], 1);
+    __builtin_prefetch(&recent->entries[(recent->newest + 1) % RECENT_MAX], 1);
+}
+
 void recent_describe(const struct recent *recent, struct view fields, struct known *ret_known)
 {
     struct view kind = line_text(fields, "kind");
@@ -68,7 +86,7 @@ void recent_describe(const struct recent *recent, struct view fields, struct kno
     ret_known->request_size = (uint8_t)request.size;
     memcpy(ret_known->request, request.data, request.size);
     ret_known->digest = view_mix(recent->seed, fields);
-    ret_known->key = view_mix(view_mix(recent->seed, kind), request);
+    ret_known->key = key_of(recent, kind, request);
     if (ret_known->kind == 'a' && view_is(line_text(fields, "decision"), "fail")) {
         ret_known->kind = 'f'; /* comes after what it is about */
     }

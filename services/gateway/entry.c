@@ -41,7 +41,8 @@ static bool is_token(const char *text)
 {
     static const char extra[] = "!#$%&'*+-.^_`|~";
     for (const char *at = text; *at; at++) {
-        bool plain = (*at >= '0' && *at <= '9') || ((*at | 0x20) >= 'a' && (*at | 0x20) <= 'z');
+        bool plain = *at == '-' || (*at >= '0' && *at <= '9') ||
+                     ((*at | 0x20) >= 'a' && (*at | 0x20) <= 'z');
         if (!plain && !strchr(extra, *at)) {
             return false;
         }
@@ -180,7 +181,7 @@ static enum MHD_Result begin_passthrough(struct visit *visit)
     if (status != STATUS_OK) {
         return answer_status(visit, status, VIEW(""), aws4);
     }
-    exchange_start(visit, provider, buffer_view(&target), token, aws4);
+    exchange_start(visit, provider, &target, token, aws4);
     explicit_bzero(token, sizeof token);
     visit->begun = true;
     return visit->exchange ? MHD_YES : MHD_NO;
@@ -285,17 +286,17 @@ enum MHD_Result entry_begin(struct visit *visit, const char *method, const char 
         return result;
     }
     struct view path = path_of(visit->target);
-    const struct page_file *file = page_find(path);
     bool reads = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
     if (strcmp(method, "OPTIONS") == 0) {
         return answer_options(visit);
     }
+    if (view_starts(path, "/api/")) { /* no page of ours, and no session opens it */
+        return begin_passthrough(visit);
+    }
+    const struct page_file *file = page_find(path);
     result = check_browser(visit, path, reads);
     if (result != MHD_YES || visit->answered) {
         return result;
-    }
-    if (view_starts(path, "/api/")) {
-        return begin_passthrough(visit);
     }
     if (reads && file) {
         return answer_page(visit, file);

@@ -53,7 +53,7 @@ static struct exchange *exchange_new(struct visit *visit, const char *token)
     return exchange;
 }
 
-void exchange_start(struct visit *visit, struct view provider, struct view target,
+void exchange_start(struct visit *visit, struct view provider, struct buffer *target,
                     const char *token, bool aws4)
 {
     struct exchange *exchange = exchange_new(visit, token);
@@ -62,10 +62,10 @@ void exchange_start(struct visit *visit, struct view provider, struct view targe
     }
     exchange->aws4 = aws4;
     exchange->head_passed = !visit->has_body;
-    exchange->provider = view_dup(provider);
-    exchange->method = strdup(visit->method);
-    buffer_append_view(&exchange->target, target);
-    if (!exchange->provider || !exchange->method || exchange->target.failed) {
+    exchange->target = *target;
+    *target = BUFFER_EMPTY;
+    memcpy(exchange->method, visit->method, sizeof exchange->method);
+    if (!view_copy(provider, exchange->provider, sizeof exchange->provider)) {
         exchange_fail(exchange, STATUS_INTERNAL, VIEW(""));
         return;
     }
@@ -81,10 +81,13 @@ void exchange_start_collected(struct visit *visit, struct collect *collect, cons
     }
     exchange->collect = collect;
     exchange->head_passed = true;
-    exchange->provider = TAKE(collect->provider);
-    exchange->method = TAKE(collect->method);
     exchange->target = collect->target;
     collect->target = BUFFER_EMPTY;
+    if (!view_copy(view_text(collect->provider), exchange->provider, sizeof exchange->provider) ||
+        !view_copy(view_text(collect->method), exchange->method, sizeof exchange->method)) {
+        exchange_fail(exchange, STATUS_INVALID, VIEW(""));
+        return;
+    }
     exchange_ask(exchange);
 }
 
@@ -134,8 +137,9 @@ static void add_token(const struct exchange *exchange, struct view name, struct 
 
 static void add_header(struct exchange *exchange, const struct header_row *row)
 {
-    CLEANUP(buffer_free) struct buffer value = BUFFER_EMPTY;
+    static struct buffer value; /* kept from header to header */
     char name[HEADER_NAME_MAX + 1];
+    buffer_clear(&value);
     buffer_append_view(&value, row->value);
     add_token(exchange, row->name, &value);
     buffer_append_byte(&value, 0);
@@ -313,8 +317,6 @@ void exchange_free(struct exchange **exchange_at)
     collect_free(&exchange->collect);
     buffer_free(&exchange->target);
     exchange_down_free(exchange);
-    free(exchange->provider);
-    free(exchange->method);
     free(exchange);
     *exchange_at = NULL;
 }

@@ -30,7 +30,9 @@ static enum MHD_Result copy_header(void *arg, enum MHD_ValueKind kind, const cha
 static enum status call_proxy(struct exchange *exchange, const struct vault_grant *grant)
 {
     struct visit *visit = exchange->visit;
-    struct header_copy headers = {BUFFER_EMPTY, {0, {NULL, 0}}, false};
+    static struct buffer rows; /* lent to each call */
+    struct header_copy headers = {rows, {0, {NULL, 0}}, false};
+    buffer_clear(&headers.rows);
     uint64_t body_size = visit->has_body ? visit->body_size : 0;
     if (exchange->collect) {
         headers.list = exchange->collect->headers;
@@ -59,7 +61,7 @@ static enum status call_proxy(struct exchange *exchange, const struct vault_gran
     enum status status = headers.failed
                              ? STATUS_TOO_LARGE
                              : proxy_send(exchange->proxy, &proxy_call_schema, &message);
-    buffer_free(&headers.rows);
+    rows = headers.rows;
     return status;
 }
 

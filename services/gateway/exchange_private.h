@@ -18,7 +18,7 @@ struct exchange {
     struct channel_peer *proxy;
     bool picked;                   /* `proxy` is promised, and has no call yet */
     uint8_t asked_for[CHANNEL_INSTANCE_BYTES]; /* the process that the grant is for */
-    char *provider, *method;
+    char provider[PROVIDER_MAX + 1], method[METHOD_MAX + 1];
     struct buffer target;
     char token[TOKEN_SIZE_MAX + 1];
     bool aws4;

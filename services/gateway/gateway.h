@@ -173,8 +173,8 @@ MUST_USE enum status proxy_send(struct channel_peer *proxy, const struct schema 
 
 /* ---- exchange.c ---- */
 
-/* TARGET is what follows /api/<provider>; the visit is suspended until something is to be done. */
-void exchange_start(struct visit *visit, struct view provider, struct view target,
+/* TARGET, which is taken, is what follows /api/<provider>; the visit is suspended until something is to be done. */
+void exchange_start(struct visit *visit, struct view provider, struct buffer *target,
                     const char *token, bool aws4);
 /* The same for a call that came as JSON; takes COLLECT. */
 void exchange_start_collected(struct visit *visit, struct collect *collect, const char *token);

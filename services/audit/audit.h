@@ -33,6 +33,7 @@ enum {
     RUNNING_MAX = 200000,        /* intents without an outcome; about 130 bytes each */
     GIVE_UP_MAX = 1000,          /* at once: a few ms */
     OUTCOME_WAIT_MS = 45000,     /* a grant lives 30 s, and a proxy claims what runs longer than 10 */
+    OUTCOME_HOLD_MS = 5,         /* for the next intent, whose sync it shares */
     LAY_OUT_BYTES = 4 << 20,     /* ahead of what is written */
     RECENT_MAX = 65536,          /* records; 30 s of 2,000 calls a second */
     REBUILD_BYTES_MAX = 32 << 20,/* RECENT_MAX records of about 500 bytes */

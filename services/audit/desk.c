@@ -58,6 +58,8 @@ struct desk {
     struct open_door open[DOOR_COUNT];
     struct pending *pending;
     size_t pending_count, pending_capacity;
+    bool somebody_waits; /* for what is staged: more than outcomes are, or those for long enough */
+    int hold_timer;      /* until then; -1 when nothing is held */
     struct reader *reader;
     struct question *questions;
     uint64_t followed; /* the record up to which the reader was told */
@@ -84,12 +86,11 @@ static void acknowledge(struct channel_peer *peer, uint64_t call, enum status st
 
 /* Commits what is staged and acknowledges all that waits for it.  The daemon's own records may have
  * had it committed earlier in this turn, or taken back, and the numbers given out again. */
-static void settle(void *arg)
+static void settle_now(struct desk *desk)
 {
-    struct desk *desk = arg;
-    if (desk->pending_count == 0) {
-        return;
-    }
+    loop_unevery(desk->loop, desk->hold_timer);
+    desk->hold_timer = -1;
+    desk->somebody_waits = false;
     if (ledger_staged(desk->ledger) > 0) {
         uint64_t began_us = clock_mono_us();
         enum status status = ledger_commit(desk->ledger);
@@ -107,6 +108,32 @@ static void settle(void *arg)
         }
     }
     desk->pending_count = 0;
+}
+
+static void held_long_enough(void *arg)
+{
+    struct desk *desk = arg;
+    desk->hold_timer = -1;
+    desk->somebody_waits = true; /* the turn's end settles */
+}
+
+/* At the end of each turn.  An intent's call waits for it; an outcome's is over, and its proxy keeps it
+ * until it is acknowledged: so outcomes alone wait for the next intent, and share its sync. */
+static void settle(void *arg)
+{
+    struct desk *desk = arg;
+    if (desk->pending_count == 0) {
+        return;
+    }
+    if (!desk->somebody_waits && ledger_staged(desk->ledger) > 0) {
+        if (desk->hold_timer < 0) {
+            desk->hold_timer = loop_once(desk->loop, OUTCOME_HOLD_MS, held_long_enough, desk);
+        }
+        if (desk->hold_timer >= 0) {
+            return;
+        }
+    }
+    settle_now(desk);
 }
 
 static bool wait_for_commit(struct desk *desk, struct channel_peer *peer, uint64_t call,
@@ -182,11 +209,12 @@ static void take_record(struct open_door *open, struct channel_peer *peer, struc
         return;
     }
     desk->records[record.kind]++;
+    desk->somebody_waits = desk->somebody_waits || record.kind != AUDIT_OUTCOME;
     if (!wait_for_commit(desk, peer, record.call, seq)) {
         log_error("memory", "no memory for an acknowledgement"); /* it will be sent again */
     }
     if (ledger_staged(desk->ledger) > BATCH_BYTES_MAX) {
-        settle(desk);
+        settle_now(desk);
     }
 }
 
@@ -244,7 +272,7 @@ static void take_query(struct open_door *open, struct channel_peer *peer, struct
         send_page(desk, peer, query.call, &(struct reader_page){.status = STATUS_MISDIRECTED});
         return;
     }
-    settle(desk); /* so that the page has what came before the question */
+    settle_now(desk); /* so that the page has what came before the question */
     struct files files = ledger_files_of(desk->ledger);
     struct question *question = question_new(desk, peer, query.call);
     enum status status = question ? reader_ask(desk->reader, &files, bytes, page_found, question)
@@ -357,6 +385,7 @@ enum status desk_open(struct loop *loop, struct ledger *ledger, const char *list
     }
     desk->loop = loop;
     desk->ledger = ledger;
+    desk->hold_timer = -1;
     enum status status = reader_new(loop, &desk->reader);
     if (status == STATUS_OK) {
         status = loop_turn_end(loop, settle, desk);
@@ -378,7 +407,7 @@ void desk_close(struct desk **desk)
     if (!*desk) {
         return;
     }
-    settle(*desk);
+    settle_now(*desk);
     reader_free(&(*desk)->reader);
     while ((*desk)->questions) {
         question_free((*desk)->questions);

@@ -6,6 +6,8 @@
 #ifndef PROTO_PROXY_MESSAGES_H
 #define PROTO_PROXY_MESSAGES_H
 
+#include <stddef.h>
+
 #include "proto/vault_messages.h"
 
 enum proxy_message {
@@ -21,15 +23,25 @@ enum proxy_message {
 };
 
 enum {
-    CHUNK_MAX = 16384,          /* bytes of body in one message */
+    CHUNK_MAX = 65536,          /* bytes of body in one message */
     STREAM_WINDOW_BYTES = 16384,/* credit that a stream begins with, each way */
-    WIDE_WINDOW_BYTES = 262144, /* credit that a large body's receiver may raise that to, while it has
-                                 * room (WIDE_ALL_BYTES); the sender takes no more than this */
-    WIDE_ALL_BYTES = 16 << 20,  /* what all wide windows of one daemon and direction add, together */
+    WIDE_WINDOW_BYTES = 1 << 20,/* that a large body's receiver may add to that; see wide_window() */
+    WIDE_ALL_BYTES = 16 << 20,  /* what all of those come to, in one daemon */
+    WIDE_MIN_BYTES = 65536,
+    WINDOW_MAX_BYTES = STREAM_WINDOW_BYTES + WIDE_WINDOW_BYTES,
     HEADERS_MAX = 100,          /* fields; design, HTTP face */
     URL_MAX = 512,
 };
 #define BODY_SIZE_UNKNOWN UINT64_MAX
+
+/* What one more large body's window gets beyond STREAM_WINDOW_BYTES when others have USED bytes: an
+ * eighth of what is left, so that there is something for the next one, too; 0 when it is not worth it. */
+static inline size_t wide_window(size_t used)
+{
+    size_t share = used < WIDE_ALL_BYTES ? (WIDE_ALL_BYTES - used) / 8 : 0;
+    share = share > WIDE_WINDOW_BYTES ? WIDE_WINDOW_BYTES : share;
+    return share < WIDE_MIN_BYTES ? 0 : share;
+}
 
 /* GRANT and what it is bound to come from the vault (vault_grant); PUBLIC_URL is the broker's own
  * ("http://127.0.0.1:8787"), for rewriting headers that point at the provider; S3_CREDENTIAL says

@@ -10,30 +10,34 @@
 
 enum {
     LARGE_BYTES = 4 * STREAM_WINDOW_BYTES, /* a body of this size is worth a wider window */
-    WIDE_BLOCK_BYTES = 65536,              /* that libmicrohttpd allocates for a response and sends at once */
-    WIDE_BYTES = WIDE_WINDOW_BYTES + WIDE_BLOCK_BYTES,
+    BLOCK_BYTES = 4096, /* that libmicrohttpd allocates for a response, and sends at once */
 };
 
 static size_t wide_bytes; /* of all exchanges */
 
 static size_t window(const struct exchange *exchange)
 {
-    return exchange->wide ? WIDE_WINDOW_BYTES : STREAM_WINDOW_BYTES;
+    return STREAM_WINDOW_BYTES + exchange->wide;
+}
+
+static size_t block(const struct exchange *exchange)
+{
+    return exchange->wide ? exchange->wide / 4 : BLOCK_BYTES;
 }
 
 static void widen(struct exchange *exchange)
 {
-    if (!exchange->wide && wide_bytes + WIDE_BYTES <= WIDE_ALL_BYTES) {
-        wide_bytes += WIDE_BYTES;
-        exchange->wide = true;
-        exchange->credit_due += WIDE_WINDOW_BYTES - STREAM_WINDOW_BYTES;
+    if (exchange->wide == 0) {
+        exchange->wide = wide_window(wide_bytes);
+        wide_bytes += exchange->wide + exchange->wide / 4; /* and libmicrohttpd's block */
+        exchange->credit_due += exchange->wide;
     }
 }
 
 void exchange_down_free(struct exchange *exchange)
 {
-    wide_bytes -= exchange->wide ? WIDE_BYTES : 0;
-    exchange->wide = false;
+    wide_bytes -= exchange->wide + exchange->wide / 4;
+    exchange->wide = 0;
     buffer_free(&exchange->down);
 }
 
@@ -60,7 +64,7 @@ size_t exchange_down_begin(struct exchange *exchange, uint64_t size)
     }
     widen(exchange);
     give_credit(exchange);
-    return exchange->wide ? WIDE_BLOCK_BYTES : BLOCK_BYTES;
+    return block(exchange);
 }
 
 static void took(struct exchange *exchange, size_t size)

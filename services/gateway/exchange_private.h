@@ -5,7 +5,7 @@
 
 #include "services/gateway/gateway.h"
 
-enum { BLOCK_BYTES = 4096, TRIES_MAX = 3 };
+enum { TRIES_MAX = 3 };
 
 enum state { DECIDING, CALLING, ANSWERING, OVER };
 
@@ -36,7 +36,7 @@ struct exchange {
     uint64_t down_bytes;           /* that came, in all */
     uint64_t credit_left;          /* that the proxy has */
     uint64_t credit_due;           /* taken and not yet given back */
-    bool wide;                     /* its window is a wide one */
+    size_t wide;                   /* what its window has beyond the ordinary one */
     bool down_end;
     struct collect *collect;       /* a call that came as JSON, or NULL */
 };

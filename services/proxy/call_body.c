@@ -1,7 +1,7 @@
 /* call_body.c - the request body between its arrival and `up`, and the credit for it.
  *
  * As in the gateway, a large body that its receiver takes as fast as it comes gets a wider window,
- * while all of those together stay within a limit. */
+ * and all of those together stay within a limit. */
 #include "services/proxy/chunks.h"
 #include "services/proxy/proxy.h"
 
@@ -11,22 +11,22 @@ static size_t wide_bytes; /* of all calls */
 
 static size_t window(const struct call *call)
 {
-    return call->wide ? WIDE_WINDOW_BYTES : STREAM_WINDOW_BYTES;
+    return STREAM_WINDOW_BYTES + call->wide;
 }
 
 static void widen(struct call *call)
 {
-    if (!call->wide && wide_bytes + WIDE_WINDOW_BYTES <= WIDE_ALL_BYTES) {
-        wide_bytes += WIDE_WINDOW_BYTES;
-        call->wide = true;
-        call->up_owed += WIDE_WINDOW_BYTES - STREAM_WINDOW_BYTES;
+    if (call->wide == 0) {
+        call->wide = wide_window(wide_bytes);
+        wide_bytes += call->wide;
+        call->up_owed += call->wide;
     }
 }
 
 void call_up_free(struct call *call)
 {
-    wide_bytes -= call->wide ? WIDE_WINDOW_BYTES : 0;
-    call->wide = false;
+    wide_bytes -= call->wide;
+    call->wide = 0;
     buffer_free(&call->up);
 }
 

@@ -354,7 +354,7 @@ static void on_credit(struct channel_peer *peer, struct view record)
     struct call *call = call_find(peer, message.call);
     if (call) {
         call->credit += message.bytes;
-        call->credit = call->credit > WIDE_WINDOW_BYTES ? WIDE_WINDOW_BYTES : call->credit;
+        call->credit = call->credit > WINDOW_MAX_BYTES ? WINDOW_MAX_BYTES : call->credit;
         if (call->transfer) {
             transfer_credit_arrived(call->transfer);
         }

@@ -15,7 +15,7 @@
 #include "services/proxy/decode.h"
 #include "services/proxy/http1.h"
 
-enum { RECEIVE_BYTES = 65536, PULL_BYTES = CHUNK_MAX, DECODED_BYTES = CHUNK_MAX };
+enum { RECEIVE_BYTES = 262144, PULL_BYTES = CHUNK_MAX, DECODED_BYTES = CHUNK_MAX };
 
 struct direct {
     struct connection_user user; /* first: connection.c knows only this */

@@ -42,7 +42,7 @@ struct call {
     size_t up_read;
     uint64_t up_credit; /* that the gateway has */
     size_t up_owed;     /* of the client's body, due to be credited */
-    bool wide;          /* the body has a wide window */
+    size_t wide;        /* what its window has beyond the ordinary one */
     bool up_end;
     uint64_t up_bytes, down_bytes; /* in all, for audit */
     uint64_t credit;               /* bytes of answer that the gateway will take */

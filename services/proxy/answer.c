@@ -156,15 +156,19 @@ static enum status add_row(struct answer *answer, struct view name, struct view 
 {
     CLEANUP(buffer_free) struct buffer clean = BUFFER_EMPTY;
     CLEANUP(buffer_free) struct buffer rewritten = BUFFER_EMPTY;
+    enum status status = STATUS_OK;
     if (header_is_rewritten(answer->call->provider, name)) {
         header_rewrite(answer->call, value, &rewritten);
         value = buffer_view(&rewritten);
     }
-    enum status status = scrub_header(answer, name, value, &clean);
+    if (!scrub_passes(answer->scrub, name) || !scrub_passes(answer->scrub, value)) {
+        status = scrub_header(answer, name, value, &clean);
+        value = buffer_view(&clean);
+    }
     if (status == STATUS_DENIED) {
         return STATUS_OK;
     }
-    struct header_row row = {name, buffer_view(&clean)};
+    struct header_row row = {name, value};
     if (status == STATUS_OK && (rewritten.failed || !header_value_safe(row.value))) {
         status = STATUS_UPSTREAM;
     }

@@ -15,6 +15,7 @@
 
 enum {
     WAITING_MAX = 10000, /* for one daemon; records of about 1 KiB: 10 MiB at the worst */
+    RECORD_BYTES = 512, /* that most records need */
     RESEND_MS = 3000,
     LONG_MS = 10000, /* calls that run longer are claimed; audit waits several times that */
 };
@@ -296,6 +297,7 @@ void outcome_record(const struct call *call, enum status status)
         return;
     }
     outcome->call = outcomes.next_call++;
+    (void)buffer_room(&outcome->record, RECORD_BYTES); /* once, not doubling; encoding tells a failure */
     memcpy(outcome->request, call->request, sizeof outcome->request);
     if (encode(call, status, outcome) != STATUS_OK) {
         LOG_ABOUT(log_id(call->request), log_id(call->tenant));

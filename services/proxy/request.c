@@ -24,24 +24,31 @@ void request_wipe(struct request *request)
     chunks_free(&request->chunks);
 }
 
-/* Adds "NAME: VALUE"; libcurl spells an empty value "NAME;". */
-enum status request_add_header(struct request *request, struct view name, struct view value)
+static enum status append_line(struct request *request, const char *line)
 {
-    CLEANUP(buffer_wipe) struct buffer line = BUFFER_EMPTY;
-    line.max = HEADER_LINE_MAX;
-    buffer_append_view(&line, name);
-    buffer_append_text(&line, value.size ? ": " : ";");
-    buffer_append_view(&line, value);
-    buffer_append_byte(&line, 0);
-    if (line.failed || !header_name_safe(name) || !header_value_safe(value)) {
-        return STATUS_INVALID;
-    }
-    struct curl_slist *list = curl_slist_append(request->headers, (const char *)line.data);
+    struct curl_slist *list = curl_slist_append(request->headers, line);
     if (!list) {
         return STATUS_INTERNAL;
     }
     request->headers = list;
     return STATUS_OK;
+}
+
+/* Adds "NAME: VALUE"; libcurl spells an empty value "NAME;". */
+enum status request_add_header(struct request *request, struct view name, struct view value)
+{
+    static struct buffer line = {.max = HEADER_LINE_MAX}; /* kept: a call has a dozen of these */
+    if (!header_name_safe(name) || !header_value_safe(value)) {
+        return STATUS_INVALID;
+    }
+    buffer_append_view(&line, name);
+    buffer_append_text(&line, value.size ? ": " : ";");
+    buffer_append_view(&line, value);
+    buffer_append_byte(&line, 0);
+    enum status status = line.failed ? STATUS_INVALID : append_line(request, (const char *)line.data);
+    explicit_bzero(line.data, line.size);
+    buffer_clear(&line);
+    return status;
 }
 
 struct view request_find_header(struct list headers, const char *name)
@@ -186,12 +193,7 @@ static enum status add_empty_length(struct request *request, const struct proxy_
 /* "Expect:" with nothing behind it keeps libcurl from waiting a second before each upload. */
 static enum status drop_expect(struct request *request)
 {
-    struct curl_slist *list = curl_slist_append(request->headers, "Expect:");
-    if (!list) {
-        return STATUS_INTERNAL;
-    }
-    request->headers = list;
-    return STATUS_OK;
+    return append_line(request, "Expect:");
 }
 
 bool request_needs_body(const struct provider *provider, const struct proxy_call *message)

@@ -21,6 +21,13 @@ static const char *const alphabets[] = {
 };
 enum { ALPHABETS = sizeof alphabets / sizeof alphabets[0] };
 
+/* Under the sanitizer each has an allocation of its own, so that a late use is seen. */
+#ifdef __SANITIZE_ADDRESS__
+enum { SPARE_MAX = 64, SPARE_KEPT = 0 };
+#else
+enum { SPARE_MAX = 64, SPARE_KEPT = SPARE_MAX };
+#endif
+
 struct scrub {
     struct secret *secrets[SECRETS_MAX];
     size_t secret_count;
@@ -126,9 +133,13 @@ static void add_secret(struct scrub *scrub, struct view secret)
     }
 }
 
+/* Zeroed ones that are not in use: too large for the allocator's quick lists, and each call has one. */
+static struct scrub *spare[SPARE_MAX];
+static size_t spare_count;
+
 struct scrub *scrub_new(const struct view *secrets, size_t count)
 {
-    struct scrub *scrub = calloc(1, sizeof *scrub);
+    struct scrub *scrub = spare_count > 0 ? spare[--spare_count] : calloc(1, sizeof *scrub);
     for (size_t i = 0; scrub && i < count && i < SECRETS_MAX; i++) {
         if (secrets[i].size == 0) {
             continue;
@@ -154,7 +165,11 @@ void scrub_free(struct scrub **scrub)
     }
     buffer_wipe(&(*scrub)->tail);
     explicit_bzero(*scrub, sizeof **scrub); /* the pairs tell something of the secret */
-    free(*scrub);
+    if (spare_count + 1 <= SPARE_KEPT) {
+        spare[spare_count++] = *scrub;
+    } else {
+        free(*scrub);
+    }
     *scrub = NULL;
 }
 
@@ -343,14 +358,25 @@ static size_t scan(struct scrub *scrub, struct view text, bool end, struct buffe
     return at;
 }
 
-size_t scrub_clean(const struct scrub *scrub, struct view in)
+/* Where in TEXT the first form begins, or may begin unless this is the END; TEXT's size for nowhere. */
+static size_t first_form(const struct scrub *scrub, struct view text, bool end)
 {
-    size_t at = scrub->tail.size > 0 ? in.size : 0;
-    while (at < in.size && (at = places_next(&scrub->places, in, at)) < in.size &&
-           match_any(scrub, view_of(in.data + at, in.size - at), false).kind == MATCH_NO) {
+    size_t at = 0;
+    while ((at = places_next(&scrub->places, text, at)) < text.size &&
+           match_any(scrub, view_of(text.data + at, text.size - at), end).kind == MATCH_NO) {
         at++;
     }
-    return scrub->tail.size > 0 ? 0 : at;
+    return at;
+}
+
+size_t scrub_clean(const struct scrub *scrub, struct view in)
+{
+    return scrub->tail.size > 0 ? 0 : first_form(scrub, in, false);
+}
+
+bool scrub_passes(const struct scrub *scrub, struct view text)
+{
+    return first_form(scrub, text, true) == text.size;
 }
 
 enum status scrub_feed(struct scrub *scrub, struct view in, bool end, struct buffer *out)

@@ -26,7 +26,9 @@ size_t scrub_clean(const struct scrub *scrub, struct view in);
  * STATUS_INTERNAL for want of memory. */
 MUST_USE enum status scrub_feed(struct scrub *scrub, struct view in, bool end, struct buffer *out);
 
-/* One complete text, such as a header's value; leaves the stream alone. */
+/* Whether one complete text, such as a header's value, holds no secret. */
+bool scrub_passes(const struct scrub *scrub, struct view text);
+/* One complete text; leaves the stream alone. */
 MUST_USE enum status scrub_text(struct scrub *scrub, struct view in, struct buffer *out);
 
 /* The text is an event stream: a secret may go on in the next event's data, whose frame is kept. */

@@ -15,7 +15,7 @@
 #include "services/proxy/decode.h"
 #include "services/proxy/http1.h"
 
-enum { RECEIVE_BYTES = 262144, PULL_BYTES = CHUNK_MAX, DECODED_BYTES = CHUNK_MAX };
+enum { RECEIVE_BYTES = 262144, PULL_BYTES = CHUNK_MAX, DECODED_BYTES = STREAM_WINDOW_BYTES };
 
 struct direct {
     struct connection_user user; /* first: connection.c knows only this */
@@ -421,11 +421,21 @@ static bool ended(struct direct *direct)
     return lost(direct);
 }
 
+/* No more than the gateway takes, or it would have to be kept here. */
+static size_t room_size(const struct direct *direct)
+{
+    uint64_t credit = direct->transfer->call->credit;
+    return credit < STREAM_WINDOW_BYTES ? STREAM_WINDOW_BYTES
+           : credit < sizeof room       ? (size_t)credit
+                                        : sizeof room;
+}
+
 static bool read_some(struct direct *direct)
 {
     bool paused = direct->transfer->writing_paused;
     while (!paused) {
-        ssize_t got = connection_receive(direct->connection, room, sizeof room);
+        size_t size = room_size(direct);
+        ssize_t got = connection_receive(direct->connection, room, size);
         if (got == CONNECTION_AGAIN) {
             return true;
         }
@@ -433,7 +443,7 @@ static bool read_some(struct direct *direct)
             return got == 0 ? ended(direct) : lost(direct);
         }
         direct->received = true;
-        bool drained = connection_drained(direct->connection, (size_t)got, sizeof room);
+        bool drained = connection_drained(direct->connection, (size_t)got, size);
         if (!read_more(direct, (size_t)got, drained, &paused)) {
             return false;
         }

@@ -22,7 +22,7 @@
 enum {
     POOL_BYTES = 49152,      /* 32 KiB of headers, 8 KiB of target, and MHD's own records */
     CONNECTIONS_MAX = 10000,
-    RUNS_PER_TURN = 16, AGAIN_MS = 1,
+    RUNS_PER_TURN = 16, AGAIN_MS = 0 /* the next turn */,
     TICK_MS = 250,
     IDLE_MS = 75000,         /* a kept-alive connection without a request */
     CROWDED = CONNECTIONS_MAX / 16 * 15, /* from here on who sends nothing has to go sooner */

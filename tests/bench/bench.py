@@ -17,8 +17,10 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -109,6 +111,7 @@ def main():
     if options.quick:
         options.seconds, options.rounds = 1, 1
     names = options.parts.split(",") if options.parts else [name for name in PARTS if not (options.quick and name == "gateways")]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended
     directory = pathlib.Path(tempfile.mkdtemp(prefix="seks-bench-"))
     directory.chmod(0o755)
     with peers.World(directory) as world:

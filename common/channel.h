@@ -18,7 +18,8 @@
 enum {
     CHANNEL_INSTANCE_BYTES = 16,
     CHANNEL_RECORD_MAX = (1 << 20) + 65536, /* the largest message in proto, with its head */
-    CHANNEL_BACKLOG_MAX = 8 << 20,          /* bytes queued for one peer before it counts as stuck */
+    CHANNEL_BACKLOG_MAX = 32 << 20,         /* bytes queued for one peer before it counts as stuck: all
+                                             * that streams may have on their way, and as much again */
     CHANNEL_BEAT_MS = 400,
     CHANNEL_SILENCE_MS = 2500,
 };

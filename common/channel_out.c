@@ -78,6 +78,9 @@ static bool peer_flush(struct channel_peer *peer)
         beat = beat && error != 0;
     }
     buffer_consume(&peer->out, sent);
+    if (peer->out.size == 0 && peer->out.capacity > QUEUE_KEPT_BYTES) {
+        buffer_free(&peer->out);
+    }
     peer->answer_due = beat;
     peer->dirty = error != 0;
     if (error == EHOSTUNREACH && peer->channel->listening) {

@@ -8,6 +8,7 @@ enum {
     IDENTITY_BYTES = 1 + CHANNEL_INSTANCE_BYTES, /* a routing id may not begin with 0 */
     RECORD_HEAD_BYTES = 4,
     FRAME_TARGET_BYTES = 256 << 10, /* records are gathered up to this; a larger one goes alone */
+    QUEUE_KEPT_BYTES = 2 << 20,     /* of an empty queue's memory; more goes back */
     FRAMES_PER_TURN = 64,           /* then the others have their turn */
     SEEK_MS = 25,                   /* between heartbeats to a peer that is not up */
     RETRY_MS = 2,                   /* when ZeroMQ's queue was full */

@@ -138,7 +138,8 @@ static bool waits_for_client(const struct transfer *transfer)
     return transfer->reading_paused || (transfer->writing_paused && !stuck);
 }
 
-/* Before the head the row's first_byte_ms counts, after it idle_ms. */
+/* Before the head the row's first_byte_ms counts, after it idle_ms.  What waits although there is
+ * credit was not taken because the gateway's queue was full: no credit will come for it. */
 static void sweep(void *arg)
 {
     uint64_t now = clock_mono_ms();
@@ -147,7 +148,9 @@ static void sweep(void *arg)
         const struct provider *provider = transfer->call->provider;
         uint64_t limit = transfer->call->http ? provider->idle_ms : provider->first_byte_ms;
         next = transfer->next;
-        if (!waits_for_client(transfer) && now - transfer->active_ms > limit) {
+        if ((transfer->writing_paused || transfer->finished) && transfer->call->credit > 0) {
+            transfer_credit_arrived(transfer); /* may end it */
+        } else if (!waits_for_client(transfer) && now - transfer->active_ms > limit) {
             call_end(transfer->call, STATUS_TIMEOUT,
                      transfer->writing_paused
                          ? "the provider stopped reading the request before it had all of it"

@@ -1,4 +1,5 @@
 """Upstream connections that the proxy frames itself: kept ones, dead ones, odd answers, early ones."""
+import concurrent.futures
 import gzip
 import hashlib
 import os
@@ -210,16 +211,19 @@ def test_answer_before_the_body_is_up(script, call):
 
 
 def test_large_both_ways(script, call):
-    size = 3_000_000
+    """Forty at a time, which is more than can have a wide window."""
+    size, body = 3_000_000, os.urandom(3_000_000)
 
     def echo(connection, head):
-        left = size
-        while left:
-            left -= len(connection.recv(min(left, 65536)))
-        return ok(b"w" * size)
+        got = bytearray()
+        while len(got) < size:
+            got += connection.recv(min(size - len(got), 65536))
+        return ok(bytes(got))
 
-    script.play(echo)
-    assert call("POST", data=b"u" * size).content == b"w" * size
+    script.play(*[echo] * 41)
+    assert call("POST", data=body).content == body
+    with concurrent.futures.ThreadPoolExecutor(40) as pool:
+        assert all(pool.map(lambda _: call("POST", data=body).content == body, range(40)))
 
 
 def pour(connection, _):

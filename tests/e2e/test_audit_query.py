@@ -99,7 +99,7 @@ def test_pages(owner):
 
 
 @pytest.mark.parametrize("parameters, word", [
-    ({"limit": "x"}, "limit"), ({"limit": "1001"}, "limit"), ({"before": "-1"}, "before"), ({"status": "4x"}, "status"),
+    ({"agent": "\0"}, "NUL"), ({"limit": "x"}, "limit"), ({"limit": "1001"}, "limit"), ({"before": "-1"}, "before"), ({"status": "4x"}, "status"),
     ({"status": "abc"}, "status"), ({"since": "yesterday"}, "since"), ({"until": "2026-13-01"}, "until"),
     ({"agnet": "x"}, "agnet"), ({"agent": "x" * 65}, "agent")])
 def test_what_is_none_is_refused(owner, parameters, word):

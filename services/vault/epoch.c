@@ -3,6 +3,10 @@
  * Every change counts the database's epoch up, and the audit log, which lies elsewhere, is told of it
  * after the commit.  At a start the log is asked: a database that is behind it would bring revoked
  * tokens back to life, so nothing is served until the operator says that it is meant.
+ *
+ * Several audit daemons are all told and all asked, and the highest that one of them knows counts: so one that is
+ * away keeps no vault from starting.  It is asked all the same, and when it then knows of a later epoch, the door
+ * is closed again.
  */
 #include "vault.h"
 
@@ -21,57 +25,81 @@ enum {
 
 static const char action[] = "vault.epoch";
 
+/* One audit daemon. */
+struct witness {
+    struct epoch *epoch;
+    unsigned shard;
+    uint64_t told;      /* the last that it acknowledged, or will */
+    bool telling;
+    bool asking, stale; /* stale: asked before it had to be asked again */
+    bool knows;         /* it answered: LOGGED is the highest in its log */
+    uint64_t logged;
+    uint64_t before;    /* where the search in the log goes on */
+    int tell_timer, ask_timer;
+};
+
 struct epoch {
     struct vault *vault;
     uint64_t value;     /* the database's */
-    uint64_t told;      /* the last that the log acknowledged */
-    bool telling;
-    uint64_t before;    /* where the search in the log goes on */
     uint64_t granted;   /* calls when the log was last told */
     uint64_t told_ms;   /* and when that was */
-    int again_timer, remind_timer;
+    uint64_t asked_ms;  /* since when the log is asked */
+    int remind_timer;
+    unsigned count;
+    struct witness witnesses[AUDIT_SHARDS_MAX];
 };
 
 static void ask_log(void *arg);
 static void tell_log(void *arg);
 
-static void again(struct epoch *epoch, loop_fn *fn)
+static int again(const struct epoch *epoch, loop_fn *fn, struct witness *witness)
 {
-    epoch->again_timer = loop_once(epoch->vault->loop, AGAIN_MS, fn, epoch);
+    return loop_once(epoch->vault->loop, AGAIN_MS, fn, witness);
 }
 
 /* ---- telling ---- */
 
 static void told(void *arg, const struct audit_result *result)
 {
-    struct epoch *epoch = arg;
-    epoch->telling = false;
+    struct witness *witness = arg;
+    witness->telling = false;
     if (result->status != STATUS_OK) {
-        again(epoch, tell_log);
-    } else if (epoch->told < epoch->value) {
-        tell_log(epoch); /* it went on meanwhile */
+        witness->tell_timer = again(witness->epoch, tell_log, witness);
+    } else if (witness->told < witness->epoch->value) {
+        tell_log(witness); /* it went on meanwhile */
     }
 }
 
 static void tell_log(void *arg)
 {
-    struct epoch *epoch = arg;
+    struct witness *witness = arg;
+    struct epoch *epoch = witness->epoch;
     struct vault *vault = epoch->vault;
     char text[24];
-    if (epoch->telling) {
+    if (witness->telling) {
         return;
     }
+    loop_unevery(vault->loop, witness->tell_timer);
+    witness->tell_timer = -1;
     (void)snprintf(text, sizeof text, "%llu", (unsigned long long)epoch->value);
     struct audit_record record = audit_blank(AUDIT_SYSTEM, action, VIEW(""));
     record.tenant = view_text(keys_install_id(vault->keys));
     record.reason = view_text(text);
-    epoch->telling = audit_submit(vault->audit, &record, told, epoch) == STATUS_OK;
-    if (!epoch->telling) {
-        again(epoch, tell_log);
+    record.shard = witness->shard;
+    witness->telling = audit_submit(vault->audit, &record, told, witness) == STATUS_OK;
+    if (!witness->telling) {
+        witness->tell_timer = again(epoch, tell_log, witness);
         return;
     }
-    epoch->told = epoch->value;
-    epoch->granted = vault->counters.granted;
+    witness->told = epoch->value;
+}
+
+static void tell_all(struct epoch *epoch)
+{
+    for (unsigned i = 0; i < epoch->count; i++) {
+        tell_log(&epoch->witnesses[i]);
+    }
+    epoch->granted = epoch->vault->counters.granted;
     epoch->told_ms = clock_mono_ms();
 }
 
@@ -81,7 +109,7 @@ static void remind(void *arg)
     bool due = epoch->vault->counters.granted - epoch->granted >= REMIND_CALLS ||
                clock_mono_ms() - epoch->told_ms >= REMIND_LIFE_MS;
     if (epoch->vault->door == DOOR_OPEN && due) {
-        tell_log(epoch);
+        tell_all(epoch);
     }
 }
 
@@ -101,7 +129,7 @@ void epoch_changed(struct vault *vault)
     struct epoch_row row;
     if (epoch_read(vault->store, &row) == STATUS_OK) {
         vault->epoch->value = row.epoch;
-        tell_log(vault->epoch);
+        tell_all(vault->epoch);
     }
 }
 
@@ -110,7 +138,7 @@ void epoch_changed(struct vault *vault)
 static void open_door(struct epoch *epoch)
 {
     log_info("epoch", "the database is at epoch %llu", (unsigned long long)epoch->value);
-    tell_log(epoch);
+    tell_all(epoch);
     door_set(epoch->vault, DOOR_OPEN, NULL);
     reseal_kick(epoch->vault); /* what a killed process left, or a restored one needs */
 }
@@ -218,34 +246,105 @@ static bool read_page(struct view records, uint64_t *ret_epoch)
     return any;
 }
 
+/* One that was away when the door was opened may know of a later epoch than the others. */
+static void compare_late(struct epoch *epoch, const struct witness *witness)
+{
+    struct epoch_row row;
+    if (epoch_read(epoch->vault->store, &row) == STATUS_OK && witness->logged > row.epoch) {
+        epoch->value = row.epoch;
+        refuse(epoch, witness->logged);
+    }
+}
+
+/* Compares once all have answered, or some have and the time is over in which the others could. */
+static void settle(struct epoch *epoch)
+{
+    unsigned known = 0;
+    uint64_t logged = 0;
+    for (unsigned i = 0; i < epoch->count; i++) {
+        const struct witness *witness = &epoch->witnesses[i];
+        known += witness->knows;
+        logged = witness->knows && witness->logged > logged ? witness->logged : logged;
+    }
+    bool late = clock_mono_ms() - epoch->asked_ms >= AUDIT_DEADLINE_MS;
+    if (epoch->vault->door != DOOR_CHECKING || known == 0 || (known < epoch->count && !late)) {
+        return;
+    }
+    if (known < epoch->count) {
+        log_warn("epoch", "%u of %u audit daemons did not say how new the database has to be: they are asked on",
+                 epoch->count - known, epoch->count);
+    }
+    compare(epoch, logged);
+}
+
+static void take_answer(struct witness *witness, uint64_t logged)
+{
+    witness->knows = true;
+    witness->logged = logged;
+    if (witness->epoch->vault->door == DOOR_OPEN) {
+        compare_late(witness->epoch, witness);
+    } else {
+        settle(witness->epoch);
+    }
+}
+
 static void answered(void *arg, const struct audit_result *result)
 {
-    struct epoch *epoch = arg;
+    struct witness *witness = arg;
+    struct vault *vault = witness->epoch->vault;
     uint64_t logged = 0;
-    if (result->status != STATUS_OK) {
-        door_set(epoch->vault, DOOR_CHECKING, epoch->vault->closed_because); /* who waits is told */
-        again(epoch, ask_log);
+    bool stale = witness->stale;
+    witness->asking = witness->stale = false;
+    if (stale) {
+        ask_log(witness);
+    } else if (result->status != STATUS_OK) {
+        witness->ask_timer = again(witness->epoch, ask_log, witness);
+        settle(witness->epoch);
+        if (vault->door == DOOR_CHECKING) {
+            door_set(vault, DOOR_CHECKING, vault->closed_because); /* who waits is told */
+        }
     } else if (read_page(result->records, &logged)) {
-        compare(epoch, logged);
-    } else if (result->next > 0 && result->next != epoch->before) {
-        epoch->before = result->next;
-        ask_log(epoch);
+        take_answer(witness, logged);
+    } else if (result->next > 0 && result->next != witness->before) {
+        witness->before = result->next;
+        ask_log(witness);
     } else {
-        compare(epoch, 0); /* the log knows of none */
+        take_answer(witness, 0); /* the log knows of none */
     }
 }
 
 static void ask_log(void *arg)
 {
-    struct epoch *epoch = arg;
+    struct witness *witness = arg;
+    struct epoch *epoch = witness->epoch;
     struct audit_query query = {
         .tenant = view_text(keys_install_id(epoch->vault->keys)),
         .action = view_text(action),
-        .before = epoch->before,
+        .before = witness->before,
         .limit = NEWEST,
+        .shard = witness->shard,
     };
-    if (audit_ask(epoch->vault->audit, &query, answered, epoch) != STATUS_OK) {
-        again(epoch, ask_log);
+    witness->ask_timer = -1;
+    witness->asking = audit_ask(epoch->vault->audit, &query, answered, witness) == STATUS_OK;
+    if (!witness->asking) {
+        witness->ask_timer = again(epoch, ask_log, witness);
+    }
+}
+
+/* What was asked before counts no longer. */
+static void ask_all(struct epoch *epoch)
+{
+    epoch->asked_ms = clock_mono_ms();
+    for (unsigned i = 0; i < epoch->count; i++) {
+        struct witness *witness = &epoch->witnesses[i];
+        loop_unevery(epoch->vault->loop, witness->ask_timer);
+        witness->ask_timer = -1;
+        witness->knows = false;
+        witness->before = 0;
+        witness->stale = witness->asking;
+        if (!witness->asking) {
+            ask_log(witness);
+        }
     }
 }
 
@@ -255,9 +354,7 @@ void epoch_again(struct vault *vault)
     if (!epoch || vault->door == DOOR_REFUSED) {
         return;
     }
-    loop_unevery(vault->loop, epoch->again_timer);
-    epoch->before = 0;
-    ask_log(epoch);
+    ask_all(epoch);
 }
 
 enum status epoch_open(struct vault *vault)
@@ -266,18 +363,24 @@ enum status epoch_open(struct vault *vault)
     if (!epoch) {
         return STATUS_INTERNAL;
     }
-    *epoch = (struct epoch){.vault = vault, .again_timer = -1};
+    *epoch = (struct epoch){.vault = vault, .count = audit_shards(vault->audit)};
+    for (unsigned i = 0; i < epoch->count; i++) {
+        epoch->witnesses[i] = (struct witness){.epoch = epoch, .shard = i, .tell_timer = -1, .ask_timer = -1};
+    }
     epoch->remind_timer = loop_every(vault->loop, REMIND_MS, remind, epoch);
     vault->epoch = epoch;
     door_set(vault, DOOR_CHECKING, "the vault compares its database with the audit log");
-    ask_log(epoch);
+    ask_all(epoch);
     return epoch->remind_timer < 0 ? STATUS_INTERNAL : STATUS_OK;
 }
 
 void epoch_close(struct vault *vault)
 {
+    for (unsigned i = 0; vault->epoch && i < vault->epoch->count; i++) {
+        loop_unevery(vault->loop, vault->epoch->witnesses[i].tell_timer);
+        loop_unevery(vault->loop, vault->epoch->witnesses[i].ask_timer);
+    }
     if (vault->epoch) {
-        loop_unevery(vault->loop, vault->epoch->again_timer);
         loop_unevery(vault->loop, vault->epoch->remind_timer);
     }
     free(vault->epoch);

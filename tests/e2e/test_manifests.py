@@ -1,5 +1,7 @@
 """The Kubernetes manifests: valid, every container restricted, and no way open that the design does not draw."""
 import json
+import os
+import pathlib
 import re
 import shutil
 import subprocess
@@ -162,17 +164,52 @@ def test_several_vaults_on_postgres():
     assert store["defaultMode"] == 0o400 and setting("vault", "SEKS_STORE") == "/store/url"
 
 
+def number_of_audits(docs, kind, name, port):
+    env = next(w for w in of_kind(docs, kind) if w["metadata"]["name"] == name)["spec"]["template"]["spec"]["containers"][0]["env"]
+    endpoints = next(e["value"] for e in env if e["name"] == "SEKS_AUDIT").split(",")
+    assert endpoints == [f"tcp://$(AUDIT_{i}_SERVICE_HOST):{port}" for i in range(len(endpoints))]
+    return len(endpoints)
+
+
+@pytest.mark.parametrize("beside", [[], ["postgres"]])
+def test_several_audit_daemons(tmp_path, beside):
+    """Each has an address of its own, and vault and proxy have them all, in the order of the pods' numbers."""
+    here = pathlib.Path(os.path.relpath(K8S, tmp_path.resolve()))
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump({
+        "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": [str(here / "overlays/production")],
+        "components": [str(here / "components" / name) for name in [*beside, "audits"]]}))
+    docs = render(tmp_path)
+    for doc in docs:
+        kubernetes_validate.validate(doc, kubernetes_validate.latest_version(), strict=True)
+    check_pods(docs)
+    beyond = {("vault", "postgresql", 5432)} if beside else set()
+    assert edges_of(docs, beyond)[0] == EDGES
+    audit = next(w for w in of_kind(docs, "StatefulSet") if w["metadata"]["name"] == "audit")["spec"]
+    count = audit["replicas"]
+    assert count == number_of_audits(docs, "StatefulSet", "vault", 7103) == number_of_audits(docs, "Deployment", "proxy", 7104) > 1
+    assert {"name": "SEKS_SHARD", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}} in [
+        {**e, "valueFrom": {"fieldRef": {"apiVersion": "v1", **e["valueFrom"]["fieldRef"]}}} if "valueFrom" in e else e
+        for e in audit["template"]["spec"]["containers"][0]["env"]]
+    services = {s["metadata"]["name"]: s["spec"] for s in of_kind(docs, "Service")}
+    for i in range(count):
+        assert services[f"audit-{i}"]["selector"] == {**audit["selector"]["matchLabels"], "statefulset.kubernetes.io/pod-name": f"audit-{i}"}
+        assert {p["port"] for p in services[f"audit-{i}"]["ports"]} == {7103, 7104}
+        assert services[f"audit-{i}"].get("clusterIP") != "None"  # its address comes with the pods' environment
+    assert f"audit-{count}" not in services
+
+
 def test_settings_are_options_that_exist(base):
     """Each SEKS_ variable of a container is an option of its daemon."""
     build = subprocess.os.environ.get("SEKS_BUILD") or ROOT / "build/release"
-    more = documents(K8S / "overlays/production") + documents(K8S / "components/postgres")
+    more = documents(K8S / "overlays/production") + documents(K8S / "components/postgres") + documents(K8S / "components/audits")
     for workload in of_kind(base + more, "Deployment", "StatefulSet"):
         name = workload["metadata"]["name"]
         text = subprocess.run([f"{build}/services/{name}/seks-{name}", "--help"], capture_output=True, text=True).stdout
         known = {"SEKS_" + o.upper().replace("-", "_") for o in re.findall(r"--([a-z0-9-]+)", text)}
         image = (ROOT / "deploy/Dockerfile").read_text()
-        for variable in workload["spec"]["template"]["spec"]["containers"][0]["env"]:
-            assert variable["name"] in known, (name, variable)
+        for container in workload["spec"]["template"]["spec"].get("containers", []):  # a patch may be about something else
+            for variable in container["env"]:
+                assert variable["name"] in known, (name, variable)
         for variable in re.findall(r"(SEKS_[A-Z_]+)=", image.split(f"AS {name}\n")[1].split("\nFROM")[0]):
             assert variable in known, (name, variable)
 

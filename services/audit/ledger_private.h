@@ -30,6 +30,7 @@ struct ledger {
     bool dirty; /* bytes of a failed batch may be behind `size` */
     bool failing;
     uint64_t taken_back; /* batches */
+    uint64_t removal_noted; /* the last record of the removal that `audit.removed` tells of, until it is made */
     struct log_limit limit, rotate_limit;
 };
 

@@ -116,7 +116,7 @@ struct ship;
  * record NEXT.  FILES' directory is borrowed. */
 MUST_USE enum status ship_new(int out, const struct files *files, uint64_t next,
                               struct ship **ret_ship);
-void ship_free(struct ship **ship); /* writes what it can before */
+void ship_free(struct ship **ship); /* writes what it can in a second before */
 uint64_t ship_next(struct ship *ship); /* the first record that was not written out yet, about */
 /* Has it write all that is in FILES. */
 void ship_follow(struct ship *ship, const struct files *files);

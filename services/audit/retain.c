@@ -148,7 +148,10 @@ size_t ledger_retain(struct ledger *ledger, uint64_t keep_ms, uint64_t keep_byte
         (void)snprintf(text, sizeof text, "%zu files, records %llu to %llu", count,
                        (unsigned long long)ledger->segments.list[0].first,
                        (unsigned long long)head.seq);
-        noted = ledger_note(ledger, "audit.removed", text, AUDIT_NONE);
+        if (ledger->removal_noted != head.seq) { /* else it was tried before, and the statement failed */
+            noted = ledger_note(ledger, "audit.removed", text, AUDIT_NONE);
+        }
+        ledger->removal_noted = noted == STATUS_OK ? head.seq : 0;
         status = write_statement(ledger, &head);
     }
     if (status != STATUS_OK) {
@@ -158,6 +161,7 @@ size_t ledger_retain(struct ledger *ledger, uint64_t keep_ms, uint64_t keep_byte
         return 0;
     }
     remove_files(ledger, count);
+    ledger->removal_noted = 0;
     log_info("retain", "removed %s", text);
     if (noted != STATUS_OK &&
         ledger_note(ledger, "audit.removed", text, AUDIT_NONE) != STATUS_OK) {

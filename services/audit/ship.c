@@ -14,12 +14,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 
 enum {
     PIECE_BYTES = 256 << 10,
     WRITE_BYTES = 4096, /* PIPE_BUF: written whole when a pipe has room at all, so lines stay whole */
     POLL_MS = 200,
+    LAST_MS = 1000, /* to go on for after it was told to stop: the rest comes after the next start */
 };
 static const char mark_name[] = "audit.shipped", new_name[] = "audit.shipped.new";
 
@@ -35,7 +37,17 @@ struct ship {
     struct files_copy *follow; /* under the lock, as is the next */
     uint64_t told; /* `next`, after each round */
     bool stop;
+    uint64_t stop_ms; /* when that was said */
 };
+
+/* Told to stop, and time is up: a pipeline that lags behind by hours keeps no daemon from stopping. */
+static bool is_over(struct ship *ship)
+{
+    pthread_mutex_lock(&ship->lock);
+    bool over = ship->stop && clock_mono_ms() - ship->stop_ms >= LAST_MS;
+    pthread_mutex_unlock(&ship->lock);
+    return over;
+}
 
 static bool is_stopping(struct ship *ship)
 {
@@ -143,7 +155,7 @@ static bool ship_file(struct ship *ship, int fd, uint64_t offset, uint64_t size)
             if (lines == 0) {
                 break;
             }
-            if (!put(ship, view_of(bytes.data + at, lines))) {
+            if (is_over(ship) || !put(ship, view_of(bytes.data + at, lines))) {
                 return false;
             }
             ship->next = last + 1;
@@ -245,6 +257,7 @@ void ship_free(struct ship **ship_at)
     if (ship->started) {
         pthread_mutex_lock(&ship->lock);
         ship->stop = true;
+        ship->stop_ms = clock_mono_ms();
         pthread_cond_signal(&ship->wake);
         pthread_mutex_unlock(&ship->lock);
         pthread_join(ship->thread, NULL);

@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -237,6 +239,26 @@ static void a_full_disk_is_helped(void **state)
     verify_from(first_of(0));
 }
 
+static void a_removal_that_cannot_be_stated_is_noted_once(void **state)
+{
+    (void)state;
+    char path[128];
+    write_records(200);
+    snprintf(path, sizeof path, "%s/audit.removed.new", dir);
+    assert_int_equal(mkdir(path, 0700), 0); /* in the statement's way */
+    size_t files = ledger_files(ledger);
+    uint64_t before = ledger_head(ledger)->seq;
+    for (int second = 0; second < 5; second++) {
+        assert_int_equal(ledger_retain(ledger, 0, 40 << 10), 0);
+    }
+    assert_true(ledger_files(ledger) <= files + 1); /* the note may have begun one */
+    assert_int_equal(ledger_head(ledger)->seq, before + 1);
+    assert_int_equal(rmdir(path), 0);
+    assert_true(ledger_retain(ledger, 0, 40 << 10) > 0);
+    assert_int_equal(ledger_head(ledger)->seq, before + 1);
+    verify_from(first_of(0));
+}
+
 static void more_than_was_said_is_told(void **state)
 {
     (void)state;
@@ -288,6 +310,28 @@ static void expect_lines(struct buffer *out, uint64_t first, uint64_t last)
     }
     assert_int_equal(first, last + 1);
     buffer_free(out);
+}
+
+/* A reader that takes 4 KiB each 10 ms, until HURRY. */
+struct slow_reader {
+    int fd;
+    atomic_bool hurry;
+    struct buffer got;
+};
+
+static void *read_slowly(void *arg)
+{
+    struct slow_reader *reader = arg;
+    ssize_t got;
+    do {
+        uint8_t *room = buffer_room(&reader->got, 4096);
+        got = room ? read(reader->fd, room, 4096) : 0;
+        reader->got.size += got > 0 ? (size_t)got : 0;
+        if (!atomic_load(&reader->hurry)) {
+            usleep(10000);
+        }
+    } while (got > 0);
+    return NULL;
 }
 
 static struct ship *start(int out)
@@ -376,6 +420,43 @@ static void what_was_removed_is_left_out(void **state)
     close(ends[1]);
 }
 
+/* What the reader is behind by does not keep the daemon from stopping; the next start goes on there. */
+static void a_long_backlog_waits_for_the_next_start(void **state)
+{
+    (void)state;
+    char path[TARGET_MAX + 1];
+    struct slow_reader reader = {.hurry = false};
+    pthread_t thread;
+    int ends[2];
+    uint64_t seq;
+    memset(path, 'x', sizeof path - 1);
+    path[sizeof path - 1] = '\0';
+    assert_int_equal(pipe(ends), 0);
+    struct ship *ship = start(ends[1]);
+    uint64_t first = ship_next(ship);
+    for (int i = 0; i < 500; i++) { /* 4 MB: ten seconds for that reader */
+        struct audit_record record = {.kind = AUDIT_DENIED, .action = VIEW("call"), .path = view_text(path)};
+        assert_int_equal(ledger_add(ledger, &record, &seq), STATUS_OK);
+    }
+    assert_int_equal(ledger_commit(ledger), STATUS_OK);
+    reader.fd = ends[0];
+    assert_int_equal(pthread_create(&thread, NULL, read_slowly, &reader), 0);
+    follow(ship);
+    ship_free(&ship);
+    ship = start(ends[1]);
+    assert_true(ship_next(ship) < seq); /* not all was written */
+    atomic_store(&reader.hurry, true);
+    follow(ship);
+    while (ship_next(ship) <= seq) {
+        usleep(10000);
+    }
+    ship_free(&ship);
+    close(ends[1]);
+    pthread_join(thread, NULL);
+    close(ends[0]);
+    expect_lines(&reader.got, first, seq);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -386,9 +467,11 @@ int main(void)
         cmocka_unit_test(a_call_that_runs_holds_its_file),
         cmocka_unit_test(a_crash_in_between_leaves_a_good_log),
         cmocka_unit_test(every_record_comes_out_once),
+        cmocka_unit_test(a_long_backlog_waits_for_the_next_start),
         cmocka_unit_test(a_full_pipe_holds_nothing_up),
         cmocka_unit_test(what_was_removed_is_left_out),
         cmocka_unit_test(a_full_disk_is_helped),
+        cmocka_unit_test(a_removal_that_cannot_be_stated_is_noted_once),
         cmocka_unit_test(more_than_was_said_is_told),
     };
     return cmocka_run_group_tests(tests, make_log, remove_log);

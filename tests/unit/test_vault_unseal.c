@@ -58,8 +58,31 @@ static void test_ends_when_it_cannot_serve(void **state)
     world_remove(&world);
 }
 
+/* What gateways refused by themselves is written down all the same. */
+static void test_refusals_are_told_while_sealed(void **state)
+{
+    CLEANUP(buffer_free) struct buffer record = BUFFER_EMPTY;
+    const struct vault_refused refused = {.request = VIEW("req_1"), .client = VIEW("192.0.2.1"),
+                                          .reason = VIEW("no well-formed token"), .count = 1};
+    struct world world;
+    (void)state;
+    world_make(&world);
+    seal(&world);
+    world_start(&world, "open");
+    assert_int_equal(world.vault.door, DOOR_SEALED);
+    assert_int_equal(proto_encode(&vault_refused_schema, &refused, &record), STATUS_OK);
+    assert_int_equal(channel_send(channel_server(world.gateway), buffer_view(&record)), STATUS_OK);
+    for (int wait = 0; wait < 500 && !strstr(world.last, "no well-formed token"); wait++) {
+        world_run(&world, 20);
+    }
+    assert_non_null(strstr(world.last, "2 call deny no well-formed token"));
+    world_stop(&world);
+    world_remove(&world);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_ends_when_it_cannot_serve)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_ends_when_it_cannot_serve),
+                                       cmocka_unit_test(test_refusals_are_told_while_sealed)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

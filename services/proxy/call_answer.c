@@ -32,6 +32,8 @@ static void unset_due(struct call *call)
 
 bool call_answer_flush(struct call *call, bool end)
 {
+    enum status (*send_it)(struct channel_peer *, const struct schema *, const void *) =
+        end ? call_send_last : call_send;
     struct view piece = buffer_view(&call->piece);
     enum status status = STATUS_OK;
     if (call->head_due) {
@@ -41,10 +43,10 @@ bool call_answer_flush(struct call *call, bool end)
                                   .body_size = call->body_size,
                                   .data = piece,
                                   .end = end};
-        status = call_send(call->peer, &proxy_head_schema, &head);
+        status = send_it(call->peer, &proxy_head_schema, &head);
     } else if (piece.size > 0 || end) {
         struct proxy_data data = {call->id, piece, end};
-        status = call_send(call->peer, &proxy_data_schema, &data);
+        status = send_it(call->peer, &proxy_data_schema, &data);
     }
     if (status != STATUS_OK) {
         return false;
@@ -67,6 +69,7 @@ void call_answer_free(struct call *call)
 void call_answers_flush(void *arg)
 {
     (void)arg;
+    call_sends_flush();
     for (struct call *call = first_due, *next; call; call = next) {
         next = call->next_due;
         (void)call_answer_flush(call, false);

@@ -96,22 +96,11 @@ static bool use_once(struct view request, uint64_t until_ms, uint64_t now_ms)
 
 /* ---- messages to the gateway ---- */
 
-enum status call_send(struct channel_peer *peer, const struct schema *schema, const void *message)
-{
-    struct buffer *out = channel_record_begin(peer);
-    if (!out) {
-        return STATUS_UNAVAILABLE;
-    }
-    enum status status = proto_encode(schema, message, out);
-    enum status sent = channel_record_end(peer);
-    return status == STATUS_OK ? sent : status;
-}
-
 static void send_end(struct channel_peer *peer, uint64_t id, enum status status,
                      const char *detail)
 {
     struct proxy_end end = {id, status_to_wire(status), view_text(detail)};
-    (void)call_send(peer, &proxy_end_schema, &end); /* a peer that is gone needs no end */
+    (void)call_send_last(peer, &proxy_end_schema, &end); /* but for want of memory it gets there */
 }
 
 void call_want(struct call *call, size_t bytes)
@@ -161,7 +150,7 @@ void call_end(struct call *call, enum status status, const char *detail)
     outcome_record(call, status);
     bool unseen = status != STATUS_OK && call->head_due; /* the client gets an error instead */
     if (status != STATUS_CANCELLED && !unseen) {
-        (void)call_answer_flush(call, status == STATUS_OK); /* a stuck gateway gets no more */
+        (void)call_answer_flush(call, status == STATUS_OK); /* fails only where an end with an error follows */
     }
     if (status != STATUS_OK && status != STATUS_CANCELLED) {
         send_end(call->peer, call->id, status, detail);
@@ -402,6 +391,7 @@ static void on_record(void *arg, struct channel_peer *peer, struct view record)
 static void on_down(void *arg, struct channel_peer *peer)
 {
     (void)arg;
+    call_sends_forget(peer);
     for (size_t i = 0; i < BUCKETS; i++) {
         for (struct call *call = calls.buckets[i], *next; call; call = next) {
             next = call->next;
@@ -440,6 +430,8 @@ void calls_close(void)
     if (calls.loop) {
         loop_unturn_end(calls.loop, call_answers_flush, NULL);
     }
+    call_sends_flush();
+    call_sends_forget(NULL);
     channel_close(&calls.gateways);
     secret_free(&calls.grant_key);
     for (size_t i = 0; i < USED_SLOTS; i++) {
@@ -463,7 +455,7 @@ void calls_drain(void)
 
 bool calls_drained(void)
 {
-    return calls.count == 0 && clock_mono_ms() >= calls.drains_from_ms;
+    return calls.count == 0 && !call_sends_wait() && clock_mono_ms() >= calls.drains_from_ms;
 }
 
 void calls_each(uint64_t before_ms, unsigned shard, void (*fn)(void *arg, const char *request), void *arg)

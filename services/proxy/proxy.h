@@ -1,7 +1,7 @@
 /* proxy.h - the map of the proxy, in the order a call meets it.
  *
  * calls.c    what gateways send: opens the grant, keeps one struct call per call, ends it once
- * call_answer.c the answer, gathered for a turn
+ * call_answer.c the answer, gathered for a turn; sends.c to the gateway
  * call_body.c the request's body, into `up` and against credit
  * hold.c     keeps a call until its body is whole, where the signature needs its hash
  * request.c  URL, headers and credential; request_sign.c with a signature (sigv4.c) for credential
@@ -96,8 +96,15 @@ void call_up_free(struct call *call);
 /* From here on the body goes through CHUNKS, which the call owns, also what of it is here. */
 MUST_USE enum status call_set_chunks(struct call *call, struct chunks *chunks);
 
-/* Sends a record to the gateway PEER, or not, when it is gone or stuck. */
+/* ---- sends.c ---- */
+
+/* Sends a record to the gateway PEER, or not, when it is gone or stuck (STATUS_UNAVAILABLE). */
 enum status call_send(struct channel_peer *peer, const struct schema *schema, const void *message);
+/* The same for the last one of a call: a gateway that is stuck gets it later. */
+enum status call_send_last(struct channel_peer *peer, const struct schema *schema, const void *message);
+void call_sends_flush(void); /* sends what has room now */
+bool call_sends_wait(void);  /* some has none yet */
+void call_sends_forget(const struct channel_peer *peer); /* it is gone; NULL: all are */
 
 /* ---- call_answer.c ---- */
 

@@ -3,7 +3,7 @@
 import { get } from './api.js';
 import { el, exactly, plural } from './dom.js';
 import { providerLabel, providers } from './providers.js';
-import { ACTIONS, actionText, asCsv, asJsonLines, fetchAll, fetchPage, folded, outcomeOf, resultText } from './records.js';
+import { ACTIONS, actionText, asCsv, asJsonLines, fetchAll, fetchPage, folded, newerThan, outcomeOf, resultText } from './records.js';
 import { button, complain, empty, field, row, say, select, table } from './ui.js';
 import { chart, narrow } from './chart.js';
 
@@ -53,7 +53,7 @@ const size = (bytes) => (bytes == null ? '' : bytes < 1000 ? `${bytes} B` : byte
   : `${(bytes / 1e6).toFixed(1)} MB`);
 
 const DETAILS = [['request', 'Request'], ['client', 'From'], ['token', 'Token'], ['reason', 'Reason'], ['bytes_in', 'Sent', size],
-  ['bytes_out', 'Received', size], ['seq', 'Record']];
+  ['bytes_out', 'Received', size], ['seq', 'Record'], ['log', 'Log']];
 
 function what(record) {
   const rows = DETAILS.filter(([name]) => record[name] != null && record[name] !== '');
@@ -141,14 +141,14 @@ export async function activityPage(params, signal) {
   older.hidden = next == null;
 
   const refresh = async () => {
-    const newest = records[0]?.seq ?? 0;
+    const isFresh = newerThan(records);
     const fresh = [];
     let before;
     for (let i = 0; i < LIVE_PAGES; i++) {
       const page = await fetchPage(filtersOf(chosen), before);
-      fresh.push(...page.records.filter((record) => record.seq > newest));
+      fresh.push(...page.records.filter(isFresh));
       before = page.next;
-      if (before == null || before <= newest + 1 || page.records.some((record) => record.seq <= newest)) break;
+      if (before == null || !page.records.every(isFresh)) break;
     }
     if (fresh.length === 0 || signal.aborted) return;
     records = [...fresh, ...records];

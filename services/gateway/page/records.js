@@ -28,15 +28,21 @@ export async function fetchAll(filters, most, told) {
   return all.slice(0, most);
 }
 
-/** One entry for each request: its outcome where there is one, else its intent. Newest first. */
+/** Whether a record came after RECORDS; each log has own numbers. */
+export function newerThan(records) {
+  const seen = {};
+  for (const { log, seq } of records) seen[log] ??= seq;
+  return ({ log, seq, time }) => (log in seen ? seq > seen[log] : time > (records[0]?.time ?? ''));
+}
+
+/** One entry for each request: its outcome where there is one, else its intent. */
 export function folded(records) {
   const byRequest = new Map();
   for (const record of records) {
-    const key = record.request ?? record.seq;
-    const known = byRequest.get(key);
-    if (!known || known.kind === 'intent') byRequest.set(key, { ...record, seq: Math.max(record.seq, known?.seq ?? 0) });
+    const key = record.request ?? `${record.log} ${record.seq}`;
+    if ((byRequest.get(key)?.kind ?? 'intent') === 'intent') byRequest.set(key, record);
   }
-  return [...byRequest.values()].sort((a, b) => b.seq - a.seq);
+  return [...byRequest.values()];
 }
 
 /** 'denied', 'failed', 'open' (no outcome yet) or 'fine'. */

@@ -19,7 +19,7 @@ import types
 import requests
 
 import served
-from conftest import ROOT, first_token
+from conftest import ROOT, Account, openai_token
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
@@ -211,7 +211,9 @@ class Client:
 
     def __init__(self, cluster, gateways):
         self.cluster, self.gateways = cluster, gateways
-        self.token = inside(cluster.space("client"), first_token, types.SimpleNamespace(url=self.url(0)), KEY)
+        account = inside(cluster.space("client"), Account, types.SimpleNamespace(url=self.url(0)), "a@example.com")
+        self.session = account.http
+        self.token = inside(cluster.space("client"), openai_token, account, KEY)
 
     def url(self, index):
         return f"http://{self.cluster.nodes[self.gateways[index % len(self.gateways)]]}:8787"

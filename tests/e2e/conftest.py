@@ -162,7 +162,10 @@ def store_value(directory, sql):
 
 def first_token(broker, key):
     """A new account's token for OpenAI with that key; of BROKER only its url is needed."""
-    account = Account(broker, "a@example.com")
+    return openai_token(Account(broker, "a@example.com"), key)
+
+
+def openai_token(account, key):
     assert account.put_secret("OPENAI_API_KEY", key).status_code == 201
     return account.token(account.agent("a")["agent"]["id"], "openai")["value"]
 

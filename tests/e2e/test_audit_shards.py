@@ -179,6 +179,7 @@ def test_the_list_grows_while_calls_go_on(daemons, tenants):
     assert {a.status_code for some in answers.values() for a in some} == {200}
     assert {r["tenant"] for r in daemons.records(1) if r["kind"] != "system"} == {tenants[1].id}
     until(lambda: all(intents_of(daemons, i) == outcomes_of(daemons, i) for i in (0, 1)), "an intent without its outcome")
+    assert not [r for i in (0, 1) for r in daemons.records(i) if r["reason"] == "unknown"]
 
 
 def of_kind(daemons, number, kind):

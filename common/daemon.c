@@ -3,6 +3,7 @@
 #include "common/daemon.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -250,6 +251,9 @@ int daemon_run(const struct daemon *daemon, int argc, char **argv)
     if (argc == 3 && strcmp(argv[1], "--probe") == 0) {
         return probe(argv[2]);
     }
+    /* Small pieces are kept apart when they are freed, and all of them put together again whenever a
+     * larger one is asked for, which here is at every call. */
+    (void)mallopt(M_MXFAST, 0);
     self.daemon = daemon;
     self.parent = getppid();
     if (parse_options(daemon, argc, argv) != STATUS_OK || open_log(daemon->name) != STATUS_OK) {

@@ -73,10 +73,12 @@ def merged(occasions):
 
 def said(occasions):
     """The conditions, beside the figures."""
-    each = "; ".join(f"{one['when']} UTC at {one['commit']}: load average before it {one['load']} (1 and 5 min), append with fdatasync "
+    each = "; ".join(f"{one['when']} UTC{' at ' + one['commit'] if one.get('commit') else ''}: load average before it {one['load']} (1 and 5 min), append with fdatasync "
                      f"{one['sync_us']} us" for one in occasions)
+    busy = ("Others used the machine heavily meanwhile: times and rates say little, ratios of processor time more."
+            if max(float(one["load"].split()[0]) for one in occasions) > 2 else "Nobody else used the machine much.")
     return (f"Conditions: {occasions[-1]['cores']}, shared by the load generator, the provider and what is measured; "
-            f"{'median of ' + str(len(occasions)) + ' occasions' if len(occasions) > 1 else 'one occasion'} ({each}).")
+            f"{'median of ' + str(len(occasions)) + ' occasions' if len(occasions) > 1 else 'one occasion'} ({each}). {busy}")
 
 
 def write():

@@ -17,11 +17,21 @@ uint64_t clock_mono_ms(void)
     return read_ms(CLOCK_MONOTONIC);
 }
 
-uint64_t clock_mono_us(void)
+static uint64_t read_us(clockid_t id)
 {
     struct timespec now = {0, 0};
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(id, &now);
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+uint64_t clock_mono_us(void)
+{
+    return read_us(CLOCK_MONOTONIC);
+}
+
+uint64_t clock_wall_us(void)
+{
+    return read_us(CLOCK_REALTIME);
 }
 
 uint64_t clock_wall_ms(void)

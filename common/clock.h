@@ -12,6 +12,7 @@ enum { CLOCK_TEXT_SIZE = 25 }; /* "2026-01-31T12:00:00.000Z" and its NUL */
 uint64_t clock_mono_ms(void); /* for deadlines and durations */
 uint64_t clock_mono_us(void); /* for what is measured */
 uint64_t clock_wall_ms(void); /* since 1970, for what is stored and shown */
+uint64_t clock_wall_us(void);
 
 /* RFC 3339 in UTC with milliseconds; RET_TEXT takes CLOCK_TEXT_SIZE bytes. */
 void clock_text(uint64_t wall_ms, char *ret_text);

@@ -33,6 +33,11 @@ PROTO_DEFINE(audit_head, AUDIT_HEAD);
 PROTO_DEFINE(control_ask, CONTROL_ASK);
 PROTO_DEFINE(control_answer, CONTROL_ANSWER);
 
+PROTO_DEFINE(trace_time, TRACE_TIME);
+PROTO_DEFINE(trace_timed, TRACE_TIMED);
+PROTO_DEFINE(trace_call, TRACE_CALL);
+PROTO_DEFINE(trace_visit, TRACE_VISIT);
+
 const struct schema *const proto_schemas[] = {
     &vault_authorize_schema, &vault_grant_schema, &vault_ask_schema,   &vault_answer_schema,
     &vault_refused_schema,
@@ -41,5 +46,6 @@ const struct schema *const proto_schemas[] = {
     &proxy_leaving_schema,
     &audit_record_schema,    &audit_ack_schema,   &audit_query_schema, &audit_page_schema,
     &audit_running_schema,   &audit_head_schema,  &grant_content_schema,
-    &control_ask_schema,     &control_answer_schema, &vault_state_schema, NULL,
+    &control_ask_schema,     &control_answer_schema, &vault_state_schema,
+    &trace_time_schema, &trace_timed_schema, &trace_call_schema, &trace_visit_schema, NULL,
 };

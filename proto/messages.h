@@ -6,6 +6,7 @@
 #include "proto/control_messages.h"
 #include "proto/grant.h"
 #include "proto/proxy_messages.h"
+#include "proto/trace_messages.h"
 #include "proto/vault_messages.h"
 
 extern const struct schema *const proto_schemas[]; /* NULL at the end */

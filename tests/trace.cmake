@@ -1,1 +1,2 @@
 seks_unit_test(test_log common)
+seks_unit_test(test_trace common)

@@ -23,6 +23,7 @@
 #include "common/loop.h"
 #include "common/secret.h"
 #include "proto/audit_messages.h"
+#include "proto/trace_messages.h"
 
 enum {
     HASH_CHARS = 64,

@@ -36,6 +36,7 @@ struct pending {
     uint64_t seq;
     bool on_disk;        /* already, when it came again */
     uint64_t taken_back; /* ledger_taken_back() when it was staged */
+    uint64_t timed_us;   /* when it came (wall clock), if the vault wants to know how long it takes */
 };
 
 /* A question that waits for its page. */
@@ -67,6 +68,10 @@ struct desk {
     uint64_t commits, failures, refused, pages;
     struct histogram commit_took;
     struct log_limit limit;
+    struct {
+        struct channel_peer *peer; /* whose next record is timed; compared and no more */
+        uint64_t call, at_us;
+    } timing;
 };
 
 static void reply(struct channel_peer *peer, const struct schema *schema, const void *message)
@@ -82,6 +87,14 @@ static void acknowledge(struct channel_peer *peer, uint64_t call, enum status st
 {
     struct audit_ack ack = {call, status_to_wire(status), status == STATUS_OK ? seq : 0};
     reply(peer, &audit_ack_schema, &ack);
+}
+
+static void tell_time(const struct pending *pending)
+{
+    uint64_t now_us = clock_wall_us();
+    struct trace_timed timed = {.call = pending->call, .began_us = pending->timed_us};
+    timed.took_us = now_us > pending->timed_us ? now_us - pending->timed_us : 0;
+    reply(pending->peer, &trace_timed_schema, &timed);
 }
 
 /* Commits what is staged and acknowledges all that waits for it.  The daemon's own records may have
@@ -102,6 +115,9 @@ static void settle_now(struct desk *desk)
     for (size_t i = 0; i < desk->pending_count; i++) {
         const struct pending *pending = &desk->pending[i];
         if (pending->peer) {
+            if (pending->timed_us) {
+                tell_time(pending);
+            }
             bool good = pending->on_disk || pending->taken_back == taken_back;
             acknowledge(pending->peer, pending->call,
                         good ? STATUS_OK : STATUS_STORAGE_FULL, pending->seq);
@@ -149,7 +165,9 @@ static bool wait_for_commit(struct desk *desk, struct channel_peer *peer, uint64
         desk->pending_capacity = capacity;
     }
     desk->pending[desk->pending_count++] = (struct pending){
-        peer, call, seq, seq <= ledger_head(desk->ledger)->seq, ledger_taken_back(desk->ledger)};
+        peer, call, seq, seq <= ledger_head(desk->ledger)->seq, ledger_taken_back(desk->ledger),
+        desk->timing.peer == peer && desk->timing.call == call ? desk->timing.at_us : 0};
+    desk->timing.peer = NULL;
     return true;
 }
 
@@ -312,6 +330,18 @@ static void take_running(struct open_door *open, struct view bytes)
     }
 }
 
+static void take_time(struct open_door *open, struct channel_peer *peer, struct view bytes)
+{
+    struct trace_time time;
+    if (!open->door->may_query || proto_decode(&trace_time_schema, bytes, &time) != STATUS_OK) {
+        refuse(open->desk, open->door, "a wish for times that is malformed or not permitted");
+        return;
+    }
+    open->desk->timing.peer = peer;
+    open->desk->timing.call = time.call;
+    open->desk->timing.at_us = clock_wall_us();
+}
+
 static void on_record(void *arg, struct channel_peer *peer, struct view bytes)
 {
     struct open_door *open = arg;
@@ -324,6 +354,9 @@ static void on_record(void *arg, struct channel_peer *peer, struct view bytes)
         return;
     case AUDIT_RUNNING:
         take_running(open, bytes);
+        return;
+    case TRACE_TIME:
+        take_time(open, peer, bytes);
         return;
     default:
         refuse(open->desk, open->door, "an unknown message");

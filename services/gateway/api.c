@@ -14,6 +14,7 @@
 #include "services/gateway/catalog.h"
 #include "services/gateway/collect.h"
 #include "services/gateway/refusals.h"
+#include "services/gateway/tracing.h"
 
 struct route {
     const char *method, *path; /* {id}, {token}, {name} take one segment */
@@ -204,6 +205,7 @@ enum MHD_Result api_begin(struct visit *visit, const char *method)
         return answer_error(visit, 413, VIEW("the body is larger than this call takes"), false);
     }
     visit->begun = true;
+    visit->route = call->route->path;
     return MHD_YES;
 }
 
@@ -239,6 +241,9 @@ static void on_answer(void *arg, enum status status, const struct vault_answer *
     call->question = 0;
     call->done = true;
     call->status = status;
+    if (answer && call->visit->trace) {
+        tracing_answered(call->visit, answer->call);
+    }
     if (answer) {
         call->http = (unsigned)answer->http;
         call->visit->wait_s = (unsigned)answer->wait_s;
@@ -308,6 +313,9 @@ static enum MHD_Result ask(struct api_call *call)
         return refuse(call, STATUS_UNAUTHENTICATED, "");
     }
     call->asked = true;
+    if (visit->trace) {
+        tracing_asks(visit);
+    }
     call->question = vault_ask_send(&message, on_answer, call);
     if (call->question == 0) {
         return refuse(call, STATUS_INVALID, "a field is too long");

@@ -6,6 +6,7 @@
 #include "common/clock.h"
 #include "services/gateway/collect.h"
 #include "services/gateway/exchange_private.h"
+#include "services/gateway/tracing.h"
 
 struct header_copy {
     struct buffer rows;
@@ -58,6 +59,9 @@ static enum status call_proxy(struct exchange *exchange, const struct vault_gran
         .body_size = body_size,
         .end = body_size == 0,
     };
+    if (visit->trace) {
+        tracing_calls(visit, exchange->proxy, exchange->call);
+    }
     enum status status = headers.failed
                              ? STATUS_TOO_LARGE
                              : proxy_send(exchange->proxy, &proxy_call_schema, &message);
@@ -88,6 +92,9 @@ static void on_grant(void *arg, enum status status, const struct vault_grant *gr
     exchange->question = 0;
     unpick(exchange);
     metrics_vault(exchange->asked_us);
+    if (exchange->visit->trace && grant) {
+        tracing_judged(exchange->visit, grant);
+    }
     bool again = status == STATUS_CONFLICT || (status == STATUS_OK && !is_for(exchange));
     if (again && exchange->tries < TRIES_MAX) {
         id_new("req", exchange->visit->request); /* this one was used, by another or for nothing */
@@ -162,6 +169,9 @@ void exchange_ask(struct exchange *exchange)
         .client = view_text(exchange->visit->client),
         .headers = judged.list,
     };
+    if (exchange->visit->trace) {
+        tracing_asks(exchange->visit);
+    }
     exchange->question = judged.failed ? 0 : vault_authorize_send(&message, on_grant, exchange);
     buffer_free(&judged.rows);
     if (judged.failed) {

@@ -16,6 +16,7 @@
  * api.c        the /v1 calls: routes, JSON in, the vault's JSON out
  * json_in.c    bodies of /v1 calls, field by field
  * peers.h      the daemons of a kind, who of them is there and who is next; discover.h finds them
+ * tracing.h    the trace that a request belongs to
  * links.c      questions to the vaults
  * proxies.c    calls on the proxies
  * answers.c    error bodies and complete answers; answers_aws.c those for AWS clients
@@ -32,6 +33,7 @@
 struct exchange;
 struct api_call;
 struct collect;
+struct visit_trace;
 
 struct config {
     const char *listen, *public_url, *key_dir, *providers_file;
@@ -41,6 +43,7 @@ struct config {
     uint64_t rate_min, pace_window_ms; /* bytes a second of a body, over how long; see pace.h */
     struct option_list *allow_hosts;
     uint64_t connections_per_address;  /* 0 for no limit */
+    bool trace;
     const struct providers *providers;
 };
 extern struct config config;
@@ -62,6 +65,8 @@ struct visit {
     unsigned http;         /* the status that was queued, 0 for none yet */
     unsigned wait_s;       /* for Retry-After, 0 for none */
     const char *provider;  /* the row's name, for a call that has one */
+    const char *route;     /* the pattern of its path, for a call under /v1 */
+    struct visit_trace *trace; /* NULL: not traced */
     uint64_t began_us;
     bool has_body;
     uint64_t body_size; /* BODY_SIZE_UNKNOWN when chunked, 0 when none */
@@ -143,6 +148,9 @@ enum { VAULT_WAIT_MS = 5000 };
 uint64_t vault_authorize_send(struct vault_authorize *message, grant_fn *fn, void *arg);
 uint64_t vault_ask_send(struct vault_ask *message, answer_fn *fn, void *arg);
 void vault_forget(uint64_t id);
+/* The next question is timed; in its FN vault_timed() has what the vault told, NULL for nothing. */
+void vault_time_next(void);
+const struct trace_timed *vault_timed(uint64_t call);
 /* What has no answer; STATUS_UNAVAILABLE while the vault is away. */
 MUST_USE enum status vault_tell(const struct schema *schema, const void *message);
 
@@ -170,6 +178,9 @@ void proxy_call_end(uint64_t id);
 /* STATUS_UNAVAILABLE when it cannot be sent. */
 MUST_USE enum status proxy_send(struct channel_peer *proxy, const struct schema *schema,
                                 const void *message);
+
+/* The same to any proxy that is up. */
+MUST_USE enum status proxy_tell(const struct schema *schema, const void *message);
 
 /* ---- exchange.c ---- */
 

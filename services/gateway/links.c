@@ -26,6 +26,7 @@ struct question {
     uint64_t asked_ms;
     struct peer *vault; /* that has it, NULL for none */
     bool sent;
+    bool timed; /* the vault is asked how long it takes, too */
     uint8_t sent_to[CHANNEL_INSTANCE_BYTES]; /* the last process that was asked */
 };
 
@@ -36,6 +37,8 @@ static struct {
     int sweep_timer;
     uint64_t shards; /* the last that shards_known() knew */
     struct log_limit limit, differ;
+    bool time_next;
+    struct trace_timed timed; /* what a vault told last */
 } links = {.sweep_timer = -1};
 static struct slots questions; /* large and zero: outside what the program's file holds */
 
@@ -97,6 +100,10 @@ static void question_send(struct question *question)
     struct view instance = channel_peer_instance(peer);
     bool has_it = question->sent &&
                   view_equal(instance, view_of(question->sent_to, sizeof question->sent_to));
+    struct trace_time time = {question->id};
+    if (!has_it && question->timed) {
+        (void)!proxy_send(peer, &trace_time_schema, &time); /* without it there is a span less */
+    }
     if (!has_it && channel_send(peer, buffer_view(&question->record)) != STATUS_OK) {
         return;
     }
@@ -118,7 +125,9 @@ static struct question *question_new(void *arg)
                                   .next = links.first,
                                   .at = &links.first,
                                   .arg = arg,
-                                  .asked_ms = clock_mono_ms()};
+                                  .asked_ms = clock_mono_ms(),
+                                  .timed = links.time_next};
+    links.time_next = false;
     if (question->next) {
         question->next->at = &question->next;
     }
@@ -191,6 +200,16 @@ enum status vault_tell(const struct schema *schema, const void *message)
                        : STATUS_UNAVAILABLE;
     }
     return status;
+}
+
+void vault_time_next(void)
+{
+    links.time_next = true;
+}
+
+const struct trace_timed *vault_timed(uint64_t call)
+{
+    return links.timed.call == call ? &links.timed : NULL;
 }
 
 void vault_forget(uint64_t id)
@@ -299,6 +318,11 @@ static void on_vault_record(struct peer *vault, struct view record)
         return;
     case VAULT_STATE:
         on_state(vault, record);
+        return;
+    case TRACE_TIMED:
+        if (proto_decode(&trace_timed_schema, record, &links.timed) != STATUS_OK) {
+            complain("the vault sent a malformed time");
+        }
         return;
     default:
         complain("a vault sent what it may not send");

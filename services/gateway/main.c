@@ -5,12 +5,14 @@
 
 #include "services/gateway/client.h"
 #include "services/gateway/refusals.h"
+#include "services/gateway/tracing.h"
 
 #include "common/daemon.h"
 #include "common/log.h"
 
 static struct option_list vaults, proxies, allow_hosts;
 static struct providers *providers;
+static const char *trace_sampler = "parentbased_always_on", *trace_ratio = "1";
 static const char *trusted_proxies = "", *forwarded_header = "x-forwarded-for";
 
 struct config config = {.listen = "127.0.0.1:8787",
@@ -48,6 +50,11 @@ static const struct option options[] = {
      "NETWORKS whose forwarding header is believed: 10.0.0.0/8,2001:db8::1 (none)", false},
     {"forwarded-header", OPTION_TEXT, &forwarded_header,
      "NAME of that header: x-forwarded-for or forwarded (x-forwarded-for)", false},
+    {"trace", OPTION_FLAG, &config.trace,
+     "tell the proxies of requests, which export spans (their --otlp-endpoint)", false},
+    {"trace-sampler", OPTION_TEXT, &trace_sampler,
+     "NAME of OpenTelemetry's sampler that says which (parentbased_always_on)", false},
+    {"trace-ratio", OPTION_TEXT, &trace_ratio, "RATIO for traceidratio, 0 to 1 (1)", false},
     {NULL, OPTION_TEXT, NULL, NULL, false},
 };
 
@@ -87,6 +94,9 @@ static enum status gateway_open(struct loop *loop)
 {
     const char *why = "";
     enum status status = client_trust(trusted_proxies, forwarded_header);
+    if (status == STATUS_OK) {
+        status = tracing_open(trace_sampler, trace_ratio);
+    }
     if (status == STATUS_OK) {
         status = api_open(config.key_dir); /* before the first use of jansson */
     }

@@ -156,6 +156,12 @@ enum status proxy_send(struct channel_peer *proxy, const struct schema *schema,
     return status == STATUS_OK ? sent : status;
 }
 
+enum status proxy_tell(const struct schema *schema, const void *message)
+{
+    struct peer *best = peers_best(proxies.peers);
+    return best ? proxy_send(peer_channel(best), schema, message) : STATUS_UNAVAILABLE;
+}
+
 static struct exchange *exchange_of(const struct peer *proxy, uint64_t call)
 {
     struct proxy_user *user = slots_find(&proxy_calls, call);

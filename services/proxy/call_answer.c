@@ -1,6 +1,6 @@
 /* call_answer.c - the answer on its way to the gateway, gathered for a turn of the loop: a short one is
  * one record, head, body and end together. */
-#include "services/proxy/proxy.h"
+#include "services/proxy/tracing.h"
 
 enum { DIRECT_MIN_BYTES = 2048 }; /* a smaller piece is rather copied than sent by itself */
 
@@ -86,6 +86,9 @@ enum status call_head(struct call *call, unsigned http, struct list headers, uin
     call->http = http;
     call->body_size = body_size;
     call->head_due = true;
+    if (call->trace) {
+        tracing_head(call);
+    }
     set_due(call);
     return STATUS_OK;
 }

@@ -13,6 +13,7 @@
 #include "services/proxy/chunks.h"
 #include "services/proxy/hold.h"
 #include "services/proxy/request.h"
+#include "services/proxy/tracing.h"
 
 enum {
     GRANT_KEY_BYTES = 32,
@@ -123,6 +124,7 @@ static void call_free(struct call *call)
     }
     call_answer_free(call);
     hold_free(&call->held);
+    tracing_free(&call->trace);
     transfer_free(&call->transfer);
     chunks_free(&call->chunks);
     call_up_free(call);
@@ -200,6 +202,7 @@ static struct call *call_new(struct channel_peer *peer, const struct proxy_call 
                           .up_bytes = message->body.size,
                           .shard = (unsigned)message->shard,
                           .started_ms = clock_mono_ms(),
+                          .trace = tracing_of(peer, message->call),
                           .next = *bucket_of(message->call)};
     *bucket_of(message->call) = call;
     calls.count++;
@@ -365,6 +368,15 @@ static void on_cancel(struct channel_peer *peer, struct view record)
     }
 }
 
+static void on_trace(struct channel_peer *peer, struct view record)
+{
+    bool good = proto_id(record) == TRACE_CALL ? tracing_take_call(peer, record)
+                                               : tracing_take_visit(record);
+    if (!good) {
+        refuse("a malformed trace");
+    }
+}
+
 static const struct {
     unsigned id;
     void (*handle)(struct channel_peer *peer, struct view record);
@@ -373,6 +385,8 @@ static const struct {
     {PROXY_BODY, on_body},
     {PROXY_CREDIT, on_credit},
     {PROXY_CANCEL, on_cancel},
+    {TRACE_CALL, on_trace},
+    {TRACE_VISIT, on_trace},
 };
 
 static void on_record(void *arg, struct channel_peer *peer, struct view record)

@@ -7,9 +7,11 @@
 
 #include "common/daemon.h"
 #include "common/log.h"
+#include "services/proxy/spans.h"
 
 static const char *key_dir, *listen_gateway, *providers_file;
 static struct option_list audits;
+static const char *otlp_endpoint, *otlp_ca_file;
 static const char *ca_file = "/etc/ssl/certs/ca-certificates.crt";
 static struct providers *providers;
 
@@ -20,6 +22,10 @@ static const struct option options[] = {
      "ENDPOINT of the audit daemon; of several in the order of their numbers, given again", true},
     {"providers", OPTION_TEXT, &providers_file, "FILE with more providers", false},
     {"ca-file", OPTION_TEXT, &ca_file, "FILE with the certificates to trust", false},
+    {"otlp-endpoint", OPTION_TEXT, &otlp_endpoint,
+     "URL of an OpenTelemetry collector (OTLP/HTTP) for spans of all four daemons", false},
+    {"otlp-ca-file", OPTION_TEXT, &otlp_ca_file,
+     "FILE with the certificates to trust for it (those of --ca-file)", false},
     {NULL, OPTION_TEXT, NULL, NULL, false},
 };
 
@@ -57,6 +63,10 @@ static enum status proxy_confine(struct confinement *confinement)
         confine_read_replaced(confinement, provider->ca_file);
     }
     confine_read_replaced(confinement, ca_file);
+    confine_read_replaced(confinement, otlp_ca_file);
+    if (otlp_endpoint) {
+        confine_connect_tcp(confinement, port_of(otlp_endpoint));
+    }
     confine_read(confinement, "/etc/ssl/openssl.cnf");
     confine_read_in(confinement, key_dir, "grant.key");
     confine_read_in(confinement, key_dir, "proxy.curve");
@@ -79,6 +89,9 @@ static enum status proxy_open(struct loop *loop)
         status = transfers_open(loop, ca_file);
     }
     if (status == STATUS_OK) {
+        status = spans_open(loop, otlp_endpoint, otlp_ca_file ? otlp_ca_file : ca_file);
+    }
+    if (status == STATUS_OK) {
         status = outcomes_open(loop, &audits);
     }
     if (status == STATUS_OK) {
@@ -89,7 +102,7 @@ static enum status proxy_open(struct loop *loop)
 
 static void stop_if_drained(void *arg)
 {
-    if (calls_drained() && outcomes_waiting() == 0) {
+    if (calls_drained() && outcomes_waiting() == 0 && spans_drained()) {
         loop_stop(arg);
     }
 }
@@ -98,6 +111,7 @@ static void stop_if_drained(void *arg)
 static void proxy_drain(struct loop *loop)
 {
     calls_drain();
+    spans_drain();
     drain_timer = loop_every(loop, DRAIN_LOOK_MS, stop_if_drained, loop);
     draining_loop = loop;
     if (drain_timer < 0) {
@@ -111,6 +125,7 @@ static void proxy_close(void)
         loop_unevery(draining_loop, drain_timer);
     }
     calls_close();
+    spans_close();
     transfers_close();
     outcomes_close();
     providers_free(&providers);
@@ -123,6 +138,7 @@ static void proxy_metrics(struct buffer *text)
                   "# TYPE seks_outcomes_waiting gauge\nseks_outcomes_waiting %zu\n",
                   calls_in_flight(), outcomes_waiting());
     outcomes_metrics(text);
+    spans_metrics(text);
 }
 
 int main(int argc, char **argv)

@@ -12,6 +12,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/metrics.h"
+#include "services/proxy/tracing.h"
 
 enum {
     WAITING_MAX = 10000, /* for one daemon; records of about 1 KiB: 10 MiB at the worst */
@@ -290,6 +291,9 @@ void outcome_record(const struct call *call, enum status status)
 {
     struct shard *shard = &outcomes.shards[call->shard];
     count(call, status);
+    if (call->trace) {
+        tracing_over(call, status);
+    }
     struct outcome *outcome = calloc(1, sizeof *outcome);
     if (!outcome) {
         LOG_ABOUT(log_id(call->request), log_id(call->tenant));

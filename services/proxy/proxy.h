@@ -9,6 +9,7 @@
  * headers.c  the rules for what goes up and what comes down
  * transfer.c the upstream side: one transfer per call, its body, answer and deadlines; carried by
  *            direct.c (HTTP/1.1 framed here) or multi.c (libcurl), as origin.c says
+ * tracing.h  the trace that a call belongs to; spans.h, otlp.h those of all daemons on their way out
  * outcome.c  tells audit how each call ended, and keeps that until it is acknowledged */
 #ifndef SERVICES_PROXY_PROXY_H
 #define SERVICES_PROXY_PROXY_H
@@ -23,6 +24,7 @@
 struct chunks;
 struct held;
 struct transfer;
+struct call_trace;
 
 /* One call, from PROXY_CALL to its one end.  Owned by calls.c. */
 struct call {
@@ -55,6 +57,7 @@ struct call {
     uint64_t body_size;            /* that the head announced */
     uint64_t started_ms;
     bool scrubbed; /* the answer held the key */
+    struct call_trace *trace; /* NULL: not traced */
     const char *why; /* a sentence for a caller whose request cannot be built, or NULL */
 };
 

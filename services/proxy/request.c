@@ -10,6 +10,7 @@
 
 #include "common/target.h"
 #include "services/proxy/chunks.h"
+#include "services/proxy/tracing.h"
 
 enum { HEADER_LINE_MAX = HEADER_NAME_MAX + HEADER_VALUE_MAX + 4 };
 
@@ -62,15 +63,18 @@ struct view request_find_header(struct list headers, const char *name)
     return (struct view){NULL, 0};
 }
 
-/* Without the one that is to hold the key, and those of the client's own signature where we sign. */
-static bool is_ours_to_set(const struct auth_rule *rule, struct view name)
+/* Without the one that is to hold the key, those of the client's own signature where we sign, and those
+ * that a TRACE replaces. */
+static bool is_ours_to_set(const struct auth_rule *rule, const struct call_trace *trace,
+                           struct view name)
 {
     return (rule->type == AUTH_HEADER && view_is_nocase(name, rule->name)) ||
-           (rule->type == AUTH_SIGV4 && request_sign_drops(name));
+           (rule->type == AUTH_SIGV4 && request_sign_drops(name)) ||
+           (trace && tracing_replaces(name));
 }
 
 static enum status copy_headers(struct request *request, const struct proxy_call *message,
-                                const struct auth_rule *rule)
+                                const struct auth_rule *rule, const struct call_trace *trace)
 {
     struct header_row row;
     struct list headers = message->headers;
@@ -87,7 +91,7 @@ static enum status copy_headers(struct request *request, const struct proxy_call
         if (!header_name_safe(row.name) || !header_value_plain(row.value)) {
             status = STATUS_INVALID;
         } else if (header_goes_up(row.name, buffer_view(&connection)) &&
-                   !is_ours_to_set(rule, row.name)) {
+                   !is_ours_to_set(rule, trace, row.name)) {
             status = request_add_header(request, row.name, row.value);
         }
     }
@@ -205,9 +209,12 @@ bool request_needs_body(const struct provider *provider, const struct proxy_call
 
 static enum status build_headers(const struct provider *provider,
                                  const struct proxy_call *message, const struct auth_rule *rule,
-                                 struct request *request)
+                                 const struct call_trace *trace, struct request *request)
 {
-    enum status status = copy_headers(request, message, rule);
+    enum status status = copy_headers(request, message, rule, trace);
+    if (status == STATUS_OK && trace) {
+        status = tracing_add_headers(trace, request);
+    }
     if (status == STATUS_OK) {
         status = add_defaults(request, provider, message->headers);
     }
@@ -253,7 +260,8 @@ static enum status add_key(const struct provider *provider, const struct auth_ru
 }
 
 enum status request_build(const struct provider *provider, const struct proxy_call *message,
-                          struct list credentials, struct view body, struct request *ret_request,
+                          struct list credentials, struct view body,
+                          const struct call_trace *trace, struct request *ret_request,
                           const char **ret_why)
 {
     CLEANUP(buffer_free) struct buffer target = BUFFER_EMPTY;
@@ -275,7 +283,7 @@ enum status request_build(const struct provider *provider, const struct proxy_ca
     }
     status = judge_headers(provider, message, ret_why);
     if (status == STATUS_OK) {
-        status = build_headers(provider, message, rule, &request);
+        status = build_headers(provider, message, rule, trace, &request);
     }
     if (status == STATUS_OK) {
         status = sign ? request_sign(provider, rule, message, credentials, body, &request, ret_why)

@@ -5,6 +5,7 @@
 
 #include "services/proxy/proxy.h"
 
+struct call_trace;
 struct chunks;
 
 struct request {
@@ -18,13 +19,14 @@ struct request {
 /* Whether the request can be built only when its body is there as a whole. */
 bool request_needs_body(const struct provider *provider, const struct proxy_call *message);
 
-/* BODY is the whole body where request_needs_body(), else not looked at.  STATUS_INVALID for a header
+/* TRACE (may be NULL) replaces the trace headers of the client.  BODY is the whole body where request_needs_body(), else not looked at.  STATUS_INVALID for a header
  * that cannot be sent, STATUS_DENIED when no auth rule matches the target, STATUS_LENGTH_REQUIRED for
  * a body without size that has to have one; with a sentence in RET_WHY or NULL there.  The caller
  * wipes the request when the transfer is over. */
 MUST_USE enum status request_build(const struct provider *provider,
                                    const struct proxy_call *message, struct list credentials,
-                                   struct view body, struct request *ret_request,
+                                   struct view body, const struct call_trace *trace,
+                                   struct request *ret_request,
                                    const char **ret_why);
 void request_wipe(struct request *request); /* takes an empty one too */
 

@@ -8,6 +8,7 @@
 #include "common/clock.h"
 #include "services/proxy/connection.h"
 #include "services/proxy/curl_loop.h"
+#include "services/proxy/tracing.h"
 
 enum { SWEEP_MS = 250 };
 
@@ -178,7 +179,11 @@ enum status transfer_start(struct call *call, const struct proxy_call *message,
     }
     transfers.first = transfer;
     enum status status = request_build(call->provider, message, credentials,
-                                       buffer_view(&call->up), &transfer->request, &call->why);
+                                       buffer_view(&call->up), call->trace, &transfer->request,
+                                       &call->why);
+    if (status == STATUS_OK && call->trace) {
+        tracing_sent(call, &transfer->request);
+    }
     if (status == STATUS_OK && transfer->request.chunks) {
         status = call_set_chunks(call, TAKE(transfer->request.chunks));
     }

@@ -110,6 +110,7 @@ void ask_finish(struct ask *ask, enum status status)
     } else {
         ask->vault->counters.failed++;
     }
+    timing_tell(ask->pending.peer, answer.call, ask->pending.timed_us, &ask->audit_timed);
     if (ask->pending.peer) {
         vault_send(ask->pending.peer, &vault_answer_schema, &answer);
     }
@@ -163,6 +164,7 @@ static void acknowledged(void *arg, const struct audit_result *result)
     struct ask *ask = arg;
     bool conflict = result->status == STATUS_CONFLICT; /* another vault was asked before this one */
     LOG_ABOUT(ask->in.request, log_id(ask->tenant));
+    ask->audit_timed = *audit_timed(ask->vault->audit);
     if (!ask->pending.peer || (conflict && pending_twice(ask->vault, &ask->pending))) {
         ask_free(&ask->pending);
     } else if (conflict) {
@@ -188,6 +190,7 @@ static void step_record(struct ask *ask)
     }
     struct audit_record record = record_of(ask, AUDIT_ACCOUNT);
     record.decision = VIEW("allow");
+    audit_time_next(ask->vault->audit, ask->pending.timed_us > 0);
     enum status status = audit_submit(ask->vault->audit, &record, acknowledged, ask);
     if (status != STATUS_OK) {
         ask_finish(ask, status);
@@ -257,6 +260,7 @@ void take_ask(struct vault *vault, struct channel_peer *peer, struct view record
     }
     LOG_ABOUT(ask->in.request, log_id(ask->tenant));
     ask->pending.call = ask->in.call;
+    ask->pending.timed_us = timing_of(vault, peer, ask->in.call);
     ask->operation = operation_of(ask->in.op);
     if (!ask->operation || vault->pending_count > PENDING_MAX) {
         ask->operation = operation_of(VAULT_OP_INTAKE_KEY);

@@ -48,6 +48,8 @@ struct ask {
     char note[NAME_MAX_BYTES + 1];
     const char *denied_because; /* a refusal with this is recorded */
 
+    struct trace_timed audit_timed; /* how long the record took there */
+
     /* the answer */
     struct audit_pages *pages; /* that it waits for, or NULL */
     bool later;             /* apply has asked somebody else; ask_finish() ends it */

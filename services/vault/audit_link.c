@@ -57,6 +57,8 @@ struct audit_link {
     uint64_t next_call;
     uint64_t lost;
     struct log_limit shorter; /* this list than another vault's */
+    bool time_next;          /* the next record is to be timed */
+    struct trace_timed timed; /* what audit told last; of the record that is acknowledged now, or none */
 };
 
 static struct wait **place_of(struct audit_link *link, uint64_t call)
@@ -128,6 +130,26 @@ static void send_wait(const struct wait *wait)
     }
 }
 
+void audit_time_next(struct audit_link *link, bool timed)
+{
+    link->time_next = timed;
+}
+
+const struct trace_timed *audit_timed(const struct audit_link *link)
+{
+    return &link->timed;
+}
+
+/* Right before the record CALL. */
+static void send_time(struct audit_link *link, uint64_t number, uint64_t call)
+{
+    struct trace_time time = {call};
+    link->time_next = false;
+    if (number < link->count && link->shards[number].channel) {
+        vault_send(channel_server(link->shards[number].channel), &trace_time_schema, &time);
+    }
+}
+
 static void peer_up(void *arg, struct channel_peer *peer)
 {
     struct shard *shard = arg;
@@ -190,12 +212,15 @@ static void take_record(struct shard *shard, struct view record)
         call = ack.call;
         result.status = status_from_wire((unsigned)ack.status);
         shard->acked = ack.seq > shard->acked ? ack.seq : shard->acked;
+        link->timed = link->timed.call == call ? link->timed : (struct trace_timed){0};
     } else if (proto_decode(&audit_page_schema, record, &page) == STATUS_OK) {
         call = page.call;
         result = (struct audit_result){status_from_wire((unsigned)page.status), page.records,
                                        page.next};
     } else if (proto_decode(&audit_head_schema, record, &head) == STATUS_OK) {
         take_head(shard, head.checkpoint);
+        return;
+    } else if (proto_decode(&trace_timed_schema, record, &link->timed) == STATUS_OK) {
         return;
     } else {
         log_warn("audit", "audit-%u sent a malformed message", shard->number);
@@ -232,6 +257,7 @@ static void sweep(void *arg)
     for (struct wait *wait = link->head.next; wait != &link->head; wait = next) {
         next = wait->next;
         if (wait->deadline_ms <= now_ms) {
+            link->timed = (struct trace_timed){0};
             end_wait(link, wait, &late);
         }
     }
@@ -351,6 +377,9 @@ enum status audit_submit(struct audit_link *link, struct audit_record *record, a
                          void *arg)
 {
     record->call = link->next_call++;
+    if (link->time_next) {
+        send_time(link, record->shard, record->call);
+    }
     enum status status = add_wait(link, record->shard, &audit_record_schema, record, record->call,
                                   AUDIT_DEADLINE_MS, done, arg);
     if (record->shard < link->count) {

@@ -18,6 +18,7 @@ struct decision {
     char override[NAME_MAX_BYTES + 1]; /* the token's own secret, or empty */
     const char *reason;                /* for the audit log, when refused */
     char detail[DETAIL_MAX + 1];       /* for the caller */
+    uint64_t timed_us;                 /* as of struct pending */
     struct buffer upstream;            /* the target as the provider sees it */
 };
 
@@ -399,6 +400,7 @@ static void intent_acknowledged(void *arg, const struct audit_result *result)
     bool conflict = result->status == STATUS_CONFLICT;
     LOG_ABOUT(log_id(held->request), VIEW(""));
     histogram_add(&held->vault->audit_wait, clock_mono_us() - held->asked_us);
+    timing_tell(peer, held->pending.call, held->pending.timed_us, audit_timed(held->vault->audit));
     if (peer && result->status == STATUS_OK) {
         held->vault->counters.granted++;
         (void)!channel_send(peer, buffer_view(&held->answer)); /* a stuck gateway asks again */
@@ -423,6 +425,8 @@ static enum status hold(struct decision *decision, struct channel_peer *peer,
     held->vault = decision->vault;
     held->pending.call = decision->in.call;
     held->asked_us = clock_mono_us();
+    held->pending.timed_us = decision->timed_us;
+    audit_time_next(decision->vault->audit, decision->timed_us > 0);
     (void)view_copy(decision->in.request, held->request, sizeof held->request); /* it fits */
     enum status status =
         audit_submit(decision->vault->audit, &record, intent_acknowledged, held);
@@ -478,6 +482,7 @@ void take_authorize(struct vault *vault, struct channel_peer *peer, struct view 
         return;
     }
     LOG_ABOUT(decision.in.request, log_id(decision.tenant));
+    decision.timed_us = timing_of(vault, peer, decision.in.call);
     decision.provider = providers_find(vault->providers, decision.in.provider);
     enum status status = decide(&decision, peer);
     if (status == STATUS_UNAVAILABLE && store_is_away(vault->store)) {
@@ -490,6 +495,7 @@ void take_authorize(struct vault *vault, struct channel_peer *peer, struct view 
             struct audit_record denied = record_of(&decision, AUDIT_DENIED);
             denials_tell(vault->denials, &denied, 1);
         }
+        timing_tell(peer, decision.in.call, decision.timed_us, NULL);
         answer_refusal(vault, peer, decision.in.call, status, decision.detail);
     }
     buffer_free(&decision.upstream);

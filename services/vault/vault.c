@@ -271,6 +271,7 @@ void vault_take_record(struct vault *vault, struct channel_peer *peer, struct vi
         {VAULT_AUTHORIZE, take_authorize},
         {VAULT_ASK, take_ask},
         {VAULT_REFUSED, take_refused},
+        {TRACE_TIME, take_time},
     };
     unsigned message = proto_id(record);
     bool asks = message != VAULT_REFUSED; /* that is told, and goes to the log whatever the door is */

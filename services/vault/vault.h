@@ -14,6 +14,7 @@
  * shards.c       which of them has a tenant's; audit_pages.c one page of what lies in several
  * denials.c      refusals on that way: written, or counted when there are too many
  * audit_mark.c   how far the audit log went, so that a shorter one is noticed
+ * timing.c       how long a question took, for gateways that trace it
  * touch.c        last-used times, written in batches
  * master.c       where the master key comes from; seal_plan.h, unseal.c when it comes from people
  * database.c     opens both; mark.c says that there has been a database
@@ -41,6 +42,7 @@
 #include "proto/control_messages.h"
 #include "proto/grant.h"
 #include "proto/send.h"
+#include "proto/trace_messages.h"
 #include "store.h"
 
 struct hasher;
@@ -73,6 +75,7 @@ struct pending {
     struct channel_peer *peer; /* NULL once the gateway has gone: nothing more is done */
     uint64_t call;             /* the gateway's number for it */
     void (*free)(struct pending *pending);
+    uint64_t timed_us;         /* when it came (wall clock), if the gateway traces it; else 0 */
 };
 
 /* Whether gateways are served. */
@@ -139,6 +142,7 @@ struct vault {
     struct tally refusals;         /* by reason */
     struct histogram audit_wait;   /* from an intent to its acknowledgement */
     struct log_limit strange_limit;
+    struct { const struct channel_peer *peer; uint64_t call, at_us; } timing; /* the next is timed */
 };
 
 /* ---- vault.c ---- */
@@ -329,6 +333,9 @@ MUST_USE enum status audit_ask(struct audit_link *link, struct audit_query *quer
 bool audit_up(const struct audit_link *link); /* all are */
 size_t audit_waiting(const struct audit_link *link);
 uint64_t audit_lost(const struct audit_link *link);
+/* Whether the next record that is submitted is timed; while its `done` runs, audit_timed() has what audit told. */
+void audit_time_next(struct audit_link *link, bool timed);
+const struct trace_timed *audit_timed(const struct audit_link *link);
 /* For tests: what the first one's channel would deliver. */
 void audit_take_record(struct audit_link *link, struct view record);
 
@@ -376,6 +383,16 @@ void audit_mark_free(struct audit_mark **mark);
 bool audit_mark_take(struct audit_mark *mark, struct view note, uint64_t acked,
                      char *ret_text);
 uint64_t audit_mark_rewound(const struct audit_mark *mark);
+
+/* ---- timing.c ---- */
+
+void take_time(struct vault *vault, struct channel_peer *peer, struct view record); /* TRACE_TIME */
+/* When question CALL came, if it is the one that was meant; else 0. */
+uint64_t timing_of(struct vault *vault, const struct channel_peer *peer, uint64_t call);
+/* Before the answer to CALL, which is here since BEGAN_US; 0: not timed, and nothing is told, as when PEER is
+ * NULL.  AUDIT may be NULL. */
+void timing_tell(struct channel_peer *peer, uint64_t call, uint64_t began_us,
+                 const struct trace_timed *audit);
 
 /* ---- touch.c ---- */
 

@@ -122,6 +122,25 @@ def edges_of(docs, beyond=frozenset()):
     return incoming, outside
 
 
+def test_tracing_opens_one_way_and_no_other(tmp_path):
+    rel = lambda name: os.path.relpath(K8S / name, tmp_path)
+    (tmp_path / "kustomization.yaml").write_text(
+        f"kind: Kustomization\nresources: [{rel('overlays/production')}]\ncomponents: [{rel('components/tracing')}]\n")
+    docs = render(tmp_path)
+    check_pods(docs)
+    own = [d for d in docs if d["kind"] == "NetworkPolicy" and d["metadata"]["name"] == "proxy-tracing"]
+    assert len(own) == 1 and own[0]["spec"] == {
+        "podSelector": {"matchLabels": {"app.kubernetes.io/name": "proxy"}}, "policyTypes": ["Egress"],
+        "egress": [{"to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "opentelemetry"}}}],
+                    "ports": [{"protocol": "TCP", "port": 4318}]}]}
+    assert edges_of([d for d in docs if d not in own]) == (EDGES, OUTSIDE)
+    settings = {d["metadata"]["name"]: {v["name"]: v.get("value") for v in d["spec"]["template"]["spec"]["containers"][0]["env"]}
+                for d in of_kind(docs, "Deployment", "StatefulSet")}
+    assert settings["gateway"]["SEKS_TRACE"] == "1" and ":4318" in settings["proxy"]["SEKS_OTLP_ENDPOINT"]
+    assert settings["gateway"]["SEKS_PUBLIC_URL"]  # what the overlay set is still there
+    assert not any(v.startswith(("SEKS_TRACE", "SEKS_OTLP")) for d in ("vault", "audit") for v in settings[d])
+
+
 def check_block(block):
     if ":" in block["cidr"]:
         assert block["cidr"] == "2000::/3"  # global unicast alone: no private, link-local or mapped address
@@ -201,7 +220,7 @@ def test_several_audit_daemons(tmp_path, beside):
 def test_settings_are_options_that_exist(base):
     """Each SEKS_ variable of a container is an option of its daemon."""
     build = subprocess.os.environ.get("SEKS_BUILD") or ROOT / "build/release"
-    more = documents(K8S / "overlays/production") + documents(K8S / "components/postgres") + documents(K8S / "components/audits")
+    more = documents(K8S / "overlays/production") + documents(K8S / "components/postgres") + documents(K8S / "components/audits") + documents(K8S / "components/tracing")
     for workload in of_kind(base + more, "Deployment", "StatefulSet"):
         name = workload["metadata"]["name"]
         text = subprocess.run([f"{build}/services/{name}/seks-{name}", "--help"], capture_output=True, text=True).stdout

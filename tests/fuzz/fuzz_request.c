@@ -74,7 +74,7 @@ static enum status build(const struct provider *provider, const struct proxy_cal
     if (proto_list_add(&grant_row_schema, &row, &rows, &credentials) != STATUS_OK) {
         abort();
     }
-    return request_build(provider, call, credentials, view_of(NULL, 0), request, &why);
+    return request_build(provider, call, credentials, view_of(NULL, 0), NULL, request, &why);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

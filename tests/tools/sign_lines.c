@@ -76,7 +76,7 @@ static void run(const struct provider *provider, const json_t *line)
         .end = true,
     };
     enum status status = request_build(provider, &message, credential_list(line, &credentials),
-                                       body, &request, &why);
+                                       body, NULL, &request, &why);
     answer(status, &request);
     request_wipe(&request);
 }

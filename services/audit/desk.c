@@ -67,6 +67,7 @@ struct desk {
     uint64_t records[AUDIT_SYSTEM + 1];
     uint64_t commits, failures, refused, pages;
     struct histogram commit_took;
+    struct tally refusals; /* by what, and from whom */
     struct log_limit limit;
     struct {
         struct channel_peer *peer; /* whose next record is timed; compared and no more */
@@ -175,6 +176,7 @@ static void refuse(struct desk *desk, const struct door *door, const char *what)
 {
     uint64_t count;
     desk->refused++;
+    tally_add(&desk->refusals, what, door->role);
     if (log_due(&desk->limit, &count)) {
         log_warn("refused", "%s from %s (%llu times)", what, door->role,
                  (unsigned long long)count);
@@ -462,11 +464,16 @@ void desk_metrics(const struct desk *desk, struct buffer *text)
         buffer_printf(text, "seks_audit_records_total{kind=\"%s\"} %llu\n", kinds[i],
                       (unsigned long long)desk->records[i]);
     }
+    size_t questions = 0; /* that the reader has */
+    for (const struct question *question = desk->questions; question; question = question->next) {
+        questions++;
+    }
     const struct metric rows[] = {
         {"seks_audit_commits_total", "counter", desk->commits},
         {"seks_audit_commit_failures_total", "counter", desk->failures},
         {"seks_audit_refused_total", "counter", desk->refused},
         {"seks_audit_pages_total", "counter", desk->pages},
+        {"seks_audit_questions", "gauge", questions},
         {"seks_audit_running", "gauge", ledger_running(desk->ledger)},
         {"seks_audit_files", "gauge", ledger_files(desk->ledger)},
         {"seks_audit_log_bytes", "gauge", ledger_size(desk->ledger)},
@@ -474,5 +481,6 @@ void desk_metrics(const struct desk *desk, struct buffer *text)
         {"seks_audit_shard", "gauge", ledger_shard(desk->ledger)},
     };
     metrics_rows(text, rows, sizeof rows / sizeof rows[0]);
+    metrics_tally(text, "seks_audit_refusals_total", "reason", "from", &desk->refusals);
     metrics_histogram(text, "seks_audit_commit_seconds", &desk->commit_took);
 }

@@ -106,6 +106,7 @@ static bool read_framing(struct visit *visit, const struct head *head)
 
 static enum MHD_Result refuse(struct visit *visit, unsigned http, const char *detail)
 {
+    metrics_refusal(detail);
     visit->has_body = true; /* has the connection closed: what follows cannot be trusted */
     return answer_error(visit, http, view_text(detail), false);
 }

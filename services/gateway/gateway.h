@@ -93,6 +93,7 @@ struct view visit_header(const struct visit *visit, const char *name); /* empty 
 
 void gateway_metrics(struct buffer *text);
 void metrics_visit(const struct visit *visit); /* it is over */
+void metrics_refusal(const char *why);         /* a literal: refused by the gateway itself */
 void metrics_vault(uint64_t asked_us);         /* the vault's answer came; times as of clock_mono_us() */
 void metrics_upstream(uint64_t called_us);     /* the head of the provider's answer came */
 
@@ -161,6 +162,7 @@ MUST_USE enum status proxies_open(struct loop *loop);
 void proxies_close(void);
 size_t proxies_calls(void); /* that run or were promised a proxy */
 size_t proxies_up(void);
+size_t proxies_waited_for(void); /* calls that wait until one is up */
 void proxies_metrics(struct buffer *text); /* what is known of each */
 /* Calls FN(ARG) once a proxy is up, or after PROXY_WAIT_MS all the same, unless it is forgotten.
  * STATUS_INTERNAL for want of memory. */

@@ -1,5 +1,5 @@
 /* metrics.c - what the gateway counts and measures, for /metrics. */
-#include "services/gateway/gateway.h"
+#include "services/gateway/tracing.h"
 
 #include <string.h>
 
@@ -8,7 +8,7 @@
 #include "common/metrics.h"
 
 static struct {
-    struct tally requests, calls;
+    struct tally requests, calls, refusals;
     struct histogram took, vault, upstream;
 } metrics;
 
@@ -27,23 +27,29 @@ static const char *kind_of(const struct visit *visit)
 }
 
 /* Not the target, which may hold what is nobody's business: the audit log has the path. */
-static void tell(const struct visit *visit)
+static void tell(const struct visit *visit, uint64_t took_us)
 {
     LOG_ABOUT(log_id(visit->request), VIEW(""));
     log_debug("request", "%s %s: %u in %llu us", visit->method, visit->provider ? visit->provider : "-",
-              visit->http, (unsigned long long)(clock_mono_us() - visit->began_us));
+              visit->http, (unsigned long long)took_us);
+}
+
+void metrics_refusal(const char *why)
+{
+    tally_add(&metrics.refusals, why, NULL);
 }
 
 void metrics_visit(const struct visit *visit)
 {
-    tell(visit);
+    uint64_t took_us = clock_mono_us() - visit->began_us;
+    tell(visit, took_us);
     const char *http = metrics_http(visit->http);
     tally_add(&metrics.requests, kind_of(visit), http);
     if (visit->provider) {
         tally_add(&metrics.calls, visit->provider, http);
     }
     if (visit->began_us > 0) {
-        histogram_add(&metrics.took, clock_mono_us() - visit->began_us);
+        histogram_add(&metrics.took, took_us);
     }
 }
 
@@ -65,12 +71,15 @@ void gateway_metrics(struct buffer *text)
         {"seks_gateway_questions", "gauge", links_questions()},
         {"seks_gateway_calls", "gauge", proxies_calls()},
         {"seks_gateway_proxies", "gauge", proxies_up()},
+        {"seks_gateway_waiting_for_proxy", "gauge", proxies_waited_for()},
+        {"seks_gateway_traces_lost_total", "counter", tracing_lost()},
     };
     metrics_rows(text, rows, sizeof rows / sizeof rows[0]);
     links_metrics(text);
     proxies_metrics(text);
     metrics_tally(text, "seks_http_requests_total", "kind", "code", &metrics.requests);
     metrics_tally(text, "seks_calls_total", "provider", "code", &metrics.calls);
+    metrics_tally(text, "seks_gateway_refusals_total", "reason", NULL, &metrics.refusals);
     metrics_histogram(text, "seks_http_request_seconds", &metrics.took);
     metrics_histogram(text, "seks_vault_decision_seconds", &metrics.vault);
     metrics_histogram(text, "seks_upstream_first_byte_seconds", &metrics.upstream);

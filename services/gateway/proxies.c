@@ -263,6 +263,15 @@ size_t proxies_calls(void)
     return peers_busy(proxies.peers);
 }
 
+size_t proxies_waited_for(void)
+{
+    size_t count = 0;
+    for (const struct waiter *waiter = proxies.waiters; waiter; waiter = waiter->next) {
+        count++;
+    }
+    return count;
+}
+
 size_t proxies_up(void)
 {
     return peers_usable(proxies.peers);

@@ -132,6 +132,7 @@ static void refuse(struct reads *reads, void *session)
     const struct vet *vet = &reads->vet;
     char request[ID_SIZE_MAX + 1];
     reads->refused = true;
+    metrics_refusal(vet->why);
     id_new("req", request);
     if (!reads->visit || !reads->visit->answered) { /* else it would come into an answer's middle */
         answer_raw(&text, vet->http, view_text(vet->why), vet->api, request);

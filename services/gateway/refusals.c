@@ -66,6 +66,7 @@ static struct refusal *place_for(const struct visit *visit, const char *why)
 void refusals_count(const struct visit *visit, const char *why)
 {
     struct refusal *refusal = place_for(visit, why);
+    metrics_refusal(why);
     memcpy(refusal->request, visit->request, sizeof refusal->request);
     refusal->count++;
 }

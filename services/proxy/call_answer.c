@@ -5,6 +5,7 @@
 enum { DIRECT_MIN_BYTES = 2048 }; /* a smaller piece is rather copied than sent by itself */
 
 static struct call *first_due;
+static size_t begun;
 
 static void set_due(struct call *call)
 {
@@ -58,8 +59,14 @@ bool call_answer_flush(struct call *call, bool end)
     return true;
 }
 
+size_t call_answers_begun(void)
+{
+    return begun;
+}
+
 void call_answer_free(struct call *call)
 {
+    begun -= call->http > 0;
     unset_due(call);
     buffer_free(&call->head_rows);
     buffer_free(&call->piece);
@@ -83,6 +90,7 @@ enum status call_head(struct call *call, unsigned http, struct list headers, uin
         return STATUS_INTERNAL;
     }
     call->head_count = headers.count;
+    begun += call->http == 0 && http > 0;
     call->http = http;
     call->body_size = body_size;
     call->head_due = true;

@@ -51,6 +51,7 @@ static struct call **bucket_of(uint64_t id)
 static void refuse_call(const char *what, struct view request, struct view tenant)
 {
     uint64_t count;
+    count_refusal(what);
     if (log_due(&calls.limit, &count)) {
         LOG_ABOUT(request, tenant);
         log_warn("refused", "%s (%llu times)", what, (unsigned long long)count);

@@ -7,6 +7,7 @@
 
 #include "common/daemon.h"
 #include "common/log.h"
+#include "common/metrics.h"
 #include "services/proxy/spans.h"
 
 static const char *key_dir, *listen_gateway, *providers_file;
@@ -133,10 +134,10 @@ static void proxy_close(void)
 
 static void proxy_metrics(struct buffer *text)
 {
-    buffer_printf(text,
-                  "# TYPE seks_calls_in_flight gauge\nseks_calls_in_flight %zu\n"
-                  "# TYPE seks_outcomes_waiting gauge\nseks_outcomes_waiting %zu\n",
-                  calls_in_flight(), outcomes_waiting());
+    const struct metric rows[] = {{"seks_calls_in_flight", "gauge", calls_in_flight()},
+                                  {"seks_streams_open", "gauge", call_answers_begun()},
+                                  {"seks_outcomes_waiting", "gauge", outcomes_waiting()}};
+    metrics_rows(text, rows, sizeof rows / sizeof rows[0]);
     outcomes_metrics(text);
     spans_metrics(text);
 }

@@ -43,7 +43,7 @@ static struct {
     struct shard shards[AUDIT_SHARDS_MAX];
     unsigned count;
     uint64_t next_call;
-    struct tally by_http, by_status;
+    struct tally by_http, by_status, refusals;
     struct histogram took;
     struct log_limit unknown;
 } outcomes = {.next_call = 1};
@@ -280,8 +280,14 @@ static void count(const struct call *call, enum status status)
     histogram_add(&outcomes.took, (clock_mono_ms() - call->started_ms) * 1000);
 }
 
+void count_refusal(const char *what)
+{
+    tally_add(&outcomes.refusals, what, NULL);
+}
+
 void outcomes_metrics(struct buffer *text)
 {
+    metrics_tally(text, "seks_proxy_refusals_total", "reason", NULL, &outcomes.refusals);
     metrics_tally(text, "seks_upstream_answers_total", "provider", "code", &outcomes.by_http);
     metrics_tally(text, "seks_upstream_outcomes_total", "provider", "outcome", &outcomes.by_status);
     metrics_histogram(text, "seks_upstream_call_seconds", &outcomes.took);

@@ -114,6 +114,7 @@ void call_sends_forget(const struct channel_peer *peer); /* it is gone; NULL: al
 /* Sends what was taken of the answer, and its END; false when the gateway is stuck. */
 bool call_answer_flush(struct call *call, bool end);
 void call_answer_free(struct call *call);
+size_t call_answers_begun(void); /* whose head came and whose end did not */
 void call_answers_flush(void *arg); /* of all calls; a turn-end function before the channel's */
 
 /* ---- headers.c ---- */
@@ -158,5 +159,6 @@ bool outcomes_knows(uint64_t shard);
 void outcome_record(const struct call *call, enum status status);
 size_t outcomes_waiting(void);
 void outcomes_metrics(struct buffer *text);
+void count_refusal(const char *what); /* a literal: what a gateway sent and may not */
 
 #endif

@@ -19,6 +19,7 @@ struct decision {
     const char *reason;                /* for the audit log, when refused */
     char detail[DETAIL_MAX + 1];       /* for the caller */
     uint64_t timed_us;                 /* as of struct pending */
+    uint64_t began_us;
     struct buffer upstream;            /* the target as the provider sees it */
 };
 
@@ -425,6 +426,7 @@ static enum status hold(struct decision *decision, struct channel_peer *peer,
     held->vault = decision->vault;
     held->pending.call = decision->in.call;
     held->asked_us = clock_mono_us();
+    histogram_add(&decision->vault->decided, held->asked_us - decision->began_us);
     held->pending.timed_us = decision->timed_us;
     audit_time_next(decision->vault->audit, decision->timed_us > 0);
     (void)view_copy(decision->in.request, held->request, sizeof held->request); /* it fits */
@@ -476,7 +478,7 @@ static void touch_used(struct decision *decision)
 
 void take_authorize(struct vault *vault, struct channel_peer *peer, struct view record)
 {
-    struct decision decision = {.vault = vault};
+    struct decision decision = {.vault = vault, .began_us = clock_mono_us()};
     if (proto_decode(&vault_authorize_schema, record, &decision.in) != STATUS_OK) {
         vault_refuse_record(vault, "that is malformed");
         return;

@@ -148,6 +148,14 @@ void hasher_free(struct hasher **hasher_ref)
     *hasher_ref = NULL;
 }
 
+size_t hasher_waiting(struct hasher *hasher)
+{
+    pthread_mutex_lock(&hasher->lock);
+    size_t waiting = hasher->waiting;
+    pthread_mutex_unlock(&hasher->lock);
+    return waiting;
+}
+
 enum status hasher_submit(struct hasher *hasher, struct hash_job *job)
 {
     enum status status = STATUS_BUSY;

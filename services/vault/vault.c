@@ -323,6 +323,7 @@ void vault_metrics(const struct vault *vault, struct buffer *text)
         {"seks_vault_resealed_total", "counter", counters->resealed},
         {"seks_vault_serving", "gauge", vault->door == DOOR_OPEN},
         {"seks_vault_pending", "gauge", vault->pending_count},
+        {"seks_vault_hashes_waiting", "gauge", vault->hasher ? hasher_waiting(vault->hasher) : 0},
         {"seks_vault_audit_waiting", "gauge", vault->audit ? audit_waiting(vault->audit) : 0},
         {"seks_vault_denials_counted_total", "counter",
          vault->denials ? denials_counted(vault->denials) : 0},
@@ -333,5 +334,6 @@ void vault_metrics(const struct vault *vault, struct buffer *text)
     };
     metrics_rows(text, rows, sizeof rows / sizeof rows[0]);
     metrics_tally(text, "seks_vault_refusals_by_reason_total", "reason", NULL, &vault->refusals);
+    metrics_histogram(text, "seks_vault_grant_seconds", &vault->decided);
     metrics_histogram(text, "seks_audit_wait_seconds", &vault->audit_wait);
 }

@@ -14,8 +14,7 @@
  * shards.c       which of them has a tenant's; audit_pages.c one page of what lies in several
  * denials.c      refusals on that way: written, or counted when there are too many
  * audit_mark.c   how far the audit log went, so that a shorter one is noticed
- * timing.c       how long a question took, for gateways that trace it
- * touch.c        last-used times, written in batches
+ * touch.c        last-used times, written in batches; timing.c how long questions took
  * master.c       where the master key comes from; seal_plan.h, unseal.c when it comes from people
  * database.c     opens both; mark.c says that there has been a database
  * kek.c, rewrap.c what it wraps, and how it is changed
@@ -140,7 +139,7 @@ struct vault {
         uint64_t granted, refused, unavailable, answered, failed, strange, resealed;
     } counters;
     struct tally refusals;         /* by reason */
-    struct histogram audit_wait;   /* from an intent to its acknowledgement */
+    struct histogram decided, audit_wait; /* to a grant; then from an intent to its acknowledgement */
     struct log_limit strange_limit;
     struct { const struct channel_peer *peer; uint64_t call, at_us; } timing; /* the next is timed */
 };
@@ -296,6 +295,7 @@ MUST_USE enum status hasher_new(struct loop *loop, struct hasher **ret_hasher);
 void hasher_free(struct hasher **hasher); /* waits for the job in work; drops the others */
 /* STATUS_BUSY when the queue is full.  JOB stays the caller's, in place until done. */
 MUST_USE enum status hasher_submit(struct hasher *hasher, struct hash_job *job);
+size_t hasher_waiting(struct hasher *hasher); /* jobs that are not done */
 /* What an unknown account's password is checked against: the same work, never right. */
 extern const char hasher_nobody[];
 

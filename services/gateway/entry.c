@@ -16,6 +16,7 @@
 #include "services/gateway/client.h"
 #include "services/gateway/page.h"
 #include "services/gateway/refusals.h"
+#include "services/gateway/tracing.h"
 
 enum { HEADERS_BYTES_MAX = 32768, TLS_FILE_MAX = 1 << 20 };
 
@@ -279,6 +280,9 @@ static void find_client(struct visit *visit)
 enum MHD_Result entry_begin(struct visit *visit, const char *method, const char *version)
 {
     find_client(visit);
+    if (config.trace) {
+        tracing_begin(visit);
+    }
     if (!view_copy(view_text(method), visit->method, sizeof visit->method)) {
         return refuse(visit, 400, "the method is too long");
     }

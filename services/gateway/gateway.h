@@ -92,7 +92,7 @@ struct view visit_header(const struct visit *visit, const char *name); /* empty 
 /* ---- metrics.c ---- */
 
 void gateway_metrics(struct buffer *text);
-void metrics_visit(const struct visit *visit); /* it is over */
+void metrics_visit(struct visit *visit);       /* it is over */
 void metrics_refusal(const char *why);         /* a literal: refused by the gateway itself */
 void metrics_vault(uint64_t asked_us);         /* the vault's answer came; times as of clock_mono_us() */
 void metrics_upstream(uint64_t called_us);     /* the head of the provider's answer came */

@@ -18,7 +18,6 @@
 #include "services/gateway/pace.h"
 #include "services/gateway/parked.h"
 #include "services/gateway/reads.h"
-#include "services/gateway/tracing.h"
 
 enum {
     POOL_BYTES = 49152,      /* 32 KiB of headers, 8 KiB of target, and MHD's own records */
@@ -319,9 +318,6 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **state,
         return;
     }
     metrics_visit(visit);
-    if (visit->trace) {
-        tracing_end(visit);
-    }
     exchange_free(&visit->exchange);
     api_free(&visit->api);
     if (connection) {
@@ -387,9 +383,6 @@ static enum MHD_Result serve(struct visit *visit, const char *method, const char
         return MHD_YES;
     }
     if (!visit->begun && !visit->answered) {
-        if (config.trace) {
-            tracing_begin(visit);
-        }
         enum MHD_Result result = entry_begin(visit, method, version);
         bool whole = !visit->has_body && result == MHD_YES && visit->begun && !visit->suspended;
         return whole && !visit->answered ? go_on(visit, data, size) : result;

@@ -39,7 +39,7 @@ void metrics_refusal(const char *why)
     tally_add(&metrics.refusals, why, NULL);
 }
 
-void metrics_visit(const struct visit *visit)
+void metrics_visit(struct visit *visit)
 {
     uint64_t took_us = clock_mono_us() - visit->began_us;
     tell(visit, took_us);
@@ -50,6 +50,9 @@ void metrics_visit(const struct visit *visit)
     }
     if (visit->began_us > 0) {
         histogram_add(&metrics.took, took_us);
+    }
+    if (visit->trace) {
+        tracing_end(visit);
     }
 }
 

@@ -38,7 +38,7 @@ static struct {
     size_t count;
     struct used *used[USED_SLOTS];
     uint64_t drains_from_ms; /* 0: it takes calls */
-    struct log_limit limit, failure_limit;
+    struct log_limit limit;
 } calls;
 
 /* Ids count up, so calls spread evenly. */
@@ -134,21 +134,10 @@ static void call_free(struct call *call)
     free(call);
 }
 
-/* The provider's name is the table's, DETAIL a sentence of ours or libcurl's. */
-static void tell_failure(const struct call *call, enum status status, const char *detail)
-{
-    uint64_t count;
-    if (log_due(&calls.failure_limit, &count)) {
-        LOG_ABOUT(log_id(call->request), log_id(call->tenant));
-        log_warn("call", "%s: %s: %s (%llu calls failed since the last such line)",
-                 call->provider->name, status_name(status), detail, (unsigned long long)count);
-    }
-}
-
 void call_end(struct call *call, enum status status, const char *detail)
 {
     if (status != STATUS_OK && status_http(status) >= 500) {
-        tell_failure(call, status, detail);
+        outcome_failed(call, status, detail);
     }
     outcome_record(call, status);
     bool unseen = status != STATUS_OK && call->head_due; /* the client gets an error instead */

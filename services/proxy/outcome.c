@@ -44,6 +44,7 @@ static struct {
     unsigned count;
     uint64_t next_call;
     struct tally by_http, by_status, refusals;
+    struct log_limit failures;
     struct histogram took;
     struct log_limit unknown;
 } outcomes = {.next_call = 1};
@@ -291,6 +292,17 @@ void outcomes_metrics(struct buffer *text)
     metrics_tally(text, "seks_upstream_answers_total", "provider", "code", &outcomes.by_http);
     metrics_tally(text, "seks_upstream_outcomes_total", "provider", "outcome", &outcomes.by_status);
     metrics_histogram(text, "seks_upstream_call_seconds", &outcomes.took);
+}
+
+/* The provider's name is the table's, DETAIL a sentence of ours or libcurl's. */
+void outcome_failed(const struct call *call, enum status status, const char *detail)
+{
+    uint64_t count;
+    if (log_due(&outcomes.failures, &count)) {
+        LOG_ABOUT(log_id(call->request), log_id(call->tenant));
+        log_warn("call", "%s: %s: %s (%llu calls failed since the last such line)",
+                 call->provider->name, status_name(status), detail, (unsigned long long)count);
+    }
 }
 
 void outcome_record(const struct call *call, enum status status)

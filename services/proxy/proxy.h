@@ -157,6 +157,8 @@ bool outcomes_ready(void); /* there is a daemon for which that is not so */
 /* False when there is no daemon SHARD; says so. */
 bool outcomes_knows(uint64_t shard);
 void outcome_record(const struct call *call, enum status status);
+/* Has the log say so now and then; DETAIL as for call_end(). */
+void outcome_failed(const struct call *call, enum status status, const char *detail);
 size_t outcomes_waiting(void);
 void outcomes_metrics(struct buffer *text);
 void count_refusal(const char *what); /* a literal: what a gateway sent and may not */

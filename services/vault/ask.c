@@ -5,6 +5,7 @@
  * gateway has gone is dropped at the next step.
  */
 #include "ask.h"
+#include "timing.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -190,7 +191,7 @@ static void step_record(struct ask *ask)
     }
     struct audit_record record = record_of(ask, AUDIT_ACCOUNT);
     record.decision = VIEW("allow");
-    audit_time_next(ask->vault->audit, ask->pending.timed_us > 0);
+    timing_hold(ask->vault, &ask->pending, ask->pending.timed_us);
     enum status status = audit_submit(ask->vault->audit, &record, acknowledged, ask);
     if (status != STATUS_OK) {
         ask_finish(ask, status);

@@ -6,7 +6,7 @@
  * sent again whenever the daemon comes up, because it may be a new process that never saw it.  An
  * acknowledgement for a number that no longer waits changes nothing.
  */
-#include "vault.h"
+#include "timing.h"
 
 #include <stdio.h>
 #include <stdlib.h>

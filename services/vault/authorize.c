@@ -1,9 +1,8 @@
 /* authorize.c - may this token call this provider?  If so, a grant that only the proxy can open.
  *
  * The grant is sealed at once and held until the intent is on disk; it never leaves before.  The
- * caller of a refused token learns nothing but that it is refused; the audit log learns why.
- */
-#include "vault.h"
+ * caller of a refused token learns nothing but that it is refused; the audit log learns why. */
+#include "timing.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,8 +17,7 @@ struct decision {
     char override[NAME_MAX_BYTES + 1]; /* the token's own secret, or empty */
     const char *reason;                /* for the audit log, when refused */
     char detail[DETAIL_MAX + 1];       /* for the caller */
-    uint64_t timed_us;                 /* as of struct pending */
-    uint64_t began_us;
+    uint64_t began_us, timed_us;       /* the latter as of struct pending */
     struct buffer upstream;            /* the target as the provider sees it */
 };
 
@@ -391,7 +389,6 @@ static void held_free(struct pending *pending)
     pending_remove(held->vault, &held->pending);
     buffer_free(&held->answer);
     free(held);
-    log_about_nothing();
 }
 
 static void intent_acknowledged(void *arg, const struct audit_result *result)
@@ -427,8 +424,7 @@ static enum status hold(struct decision *decision, struct channel_peer *peer,
     held->pending.call = decision->in.call;
     held->asked_us = clock_mono_us();
     histogram_add(&decision->vault->decided, held->asked_us - decision->began_us);
-    held->pending.timed_us = decision->timed_us;
-    audit_time_next(decision->vault->audit, decision->timed_us > 0);
+    timing_hold(decision->vault, &held->pending, decision->timed_us);
     (void)view_copy(decision->in.request, held->request, sizeof held->request); /* it fits */
     enum status status =
         audit_submit(decision->vault->audit, &record, intent_acknowledged, held);

@@ -1,7 +1,7 @@
 /* timing.c - how long a question took here, and its record in audit, for gateways that trace it.
  *
  * A gateway asks for that right before its question, and is told right before its answer. */
-#include "vault.h"
+#include "timing.h"
 
 void take_time(struct vault *vault, struct channel_peer *peer, struct view record)
 {
@@ -20,6 +20,12 @@ uint64_t timing_of(struct vault *vault, const struct channel_peer *peer, uint64_
     bool its = vault->timing.peer == peer && vault->timing.call == call;
     vault->timing.peer = NULL;
     return its ? vault->timing.at_us : 0;
+}
+
+void timing_hold(struct vault *vault, struct pending *pending, uint64_t timed_us)
+{
+    pending->timed_us = timed_us;
+    audit_time_next(vault->audit, timed_us > 0);
 }
 
 void timing_tell(struct channel_peer *peer, uint64_t call, uint64_t began_us,

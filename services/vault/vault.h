@@ -225,10 +225,11 @@ void shared_close(struct vault *vault);
  * serve no more.  After true what is decided until store_stale() is decided on rows as new as this look. */
 bool shared_look(struct vault *vault);
 
-/* ---- authorize.c, ask.c ---- */
+/* ---- authorize.c, ask.c, timing.h ---- */
 
 void take_authorize(struct vault *vault, struct channel_peer *peer, struct view record);
 void take_ask(struct vault *vault, struct channel_peer *peer, struct view record);
+void take_time(struct vault *vault, struct channel_peer *peer, struct view record); /* TRACE_TIME */
 
 /* ---- sigv4.c ---- */
 
@@ -333,9 +334,6 @@ MUST_USE enum status audit_ask(struct audit_link *link, struct audit_query *quer
 bool audit_up(const struct audit_link *link); /* all are */
 size_t audit_waiting(const struct audit_link *link);
 uint64_t audit_lost(const struct audit_link *link);
-/* Whether the next record that is submitted is timed; while its `done` runs, audit_timed() has what audit told. */
-void audit_time_next(struct audit_link *link, bool timed);
-const struct trace_timed *audit_timed(const struct audit_link *link);
 /* For tests: what the first one's channel would deliver. */
 void audit_take_record(struct audit_link *link, struct view record);
 
@@ -383,16 +381,6 @@ void audit_mark_free(struct audit_mark **mark);
 bool audit_mark_take(struct audit_mark *mark, struct view note, uint64_t acked,
                      char *ret_text);
 uint64_t audit_mark_rewound(const struct audit_mark *mark);
-
-/* ---- timing.c ---- */
-
-void take_time(struct vault *vault, struct channel_peer *peer, struct view record); /* TRACE_TIME */
-/* When question CALL came, if it is the one that was meant; else 0. */
-uint64_t timing_of(struct vault *vault, const struct channel_peer *peer, uint64_t call);
-/* Before the answer to CALL, which is here since BEGAN_US; 0: not timed, and nothing is told, as when PEER is
- * NULL.  AUDIT may be NULL. */
-void timing_tell(struct channel_peer *peer, uint64_t call, uint64_t began_us,
-                 const struct trace_timed *audit);
 
 /* ---- touch.c ---- */
 

@@ -81,7 +81,8 @@ static void tell_failed(const struct ask *ask, enum status status)
 {
     struct audit_record record = record_of(ask, AUDIT_ACCOUNT);
     record.decision = VIEW("fail");
-    record.reason = view_text(status_text(status));
+    record.reason = view_text(ask->vault->store->unsure ? "whether it was done is not known"
+                                                        : status_text(status));
     audit_tell(ask->vault->audit, &record);
 }
 
@@ -145,6 +146,9 @@ static enum status apply_change(struct ask *ask)
         epoch_changed(ask->vault);
     } else {
         keys_forget(ask->vault->keys); /* a key made in it is gone */
+        if (ask->vault->store->unsure) {
+            status = ask_refuse(ask, status, "the database gave no answer: whether it was done is not known");
+        }
         tell_failed(ask, status);
     }
     return status;

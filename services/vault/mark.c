@@ -39,9 +39,10 @@ enum status mark_absent(const char *dir, const char *where)
     if (!marked && !logged) {
         return STATUS_OK;
     }
-    log_error("store", "%s is missing or empty, and %s says that there was one: restore it from a "
-                       "backup (seks-vault restore), or remove that file too to begin anew",
-              store_title(where), marked ? mark : log);
+    log_error("store", "%s is missing or empty, and %s says that there was one: %s, or remove that file too "
+                       "to begin anew", store_title(where), marked ? mark : log,
+              store_is_remote(where) ? "put a dump back, or move it there (seks-vault migrate-store)"
+                                     : "restore it from a backup (seks-vault restore)");
     return STATUS_INVALID;
 }
 

@@ -27,6 +27,7 @@ void pg_lost(struct pg_store *store, const char *why)
     PQfinish(store->conn);
     store->conn = NULL;
     store->fresh = false;
+    store->base.lost++;
     if (store->connector) {
         pg_connector_want(store->connector);
         store->events.lost(store->arg);
@@ -184,8 +185,10 @@ static enum status pg_begin(struct store *base, bool quiet)
 static enum status pg_commit(struct store *base)
 {
     struct pg_store *store = pg_of(base);
+    bool there = store->conn != NULL;
     PGresult *result = pg_run(store, "COMMIT");
     enum status status = pg_outcome(store, result);
+    base->unsure = there && (!result || (status != STATUS_OK && !store->conn));
     if (status == STATUS_OK && strcmp(PQcmdStatus(result), "COMMIT") != 0) {
         log_error("store", "a transaction failed and was taken back");
         status = STATUS_INTERNAL;

@@ -54,7 +54,7 @@ void store_close(struct store **store)
 
 static enum status begin(struct store *store, bool quiet)
 {
-    store->again = false;
+    store->again = store->unsure = false;
     enum status status = store->engine->begin(store, quiet);
     store->in_transaction = status == STATUS_OK;
     return status;
@@ -104,6 +104,7 @@ static enum status transact(struct store *store, bool quiet, store_work *work, v
         if (status == STATUS_OK || !store->again) {
             return status;
         }
+        store->repeated++;
         pause_before(try);
     }
     return STATUS_BUSY;

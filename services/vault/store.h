@@ -31,6 +31,8 @@ struct store {
     unsigned version;       /* of the form that it has */
     bool in_transaction;
     bool again;             /* the last transaction lost against another one, and can be tried again */
+    bool unsure;            /* its commit got no answer: it may have been done */
+    uint64_t repeated, lost; /* transactions that were tried again; connections */
     struct secret *mac_key; /* set by keys_open() */
     struct {
         const char *sql;

@@ -330,6 +330,9 @@ void vault_metrics(const struct vault *vault, struct buffer *text)
         {"seks_vault_audits", "gauge", audit_shards(vault->audit)},
         {"seks_vault_audits_up", "gauge", audit_shards_up(vault->audit)},
         {"seks_vault_audit_rewound_total", "counter", rewound},
+        {"seks_vault_store_connected", "gauge", vault->store && !store_is_away(vault->store)},
+        {"seks_vault_store_lost_total", "counter", vault->store ? vault->store->lost : 0},
+        {"seks_vault_store_repeated_total", "counter", vault->store ? vault->store->repeated : 0},
         {"seks_vault_audit_lost_total", "counter", vault->audit ? audit_lost(vault->audit) : 0},
     };
     metrics_rows(text, rows, sizeof rows / sizeof rows[0]);

@@ -29,8 +29,8 @@ class Server:
         self.url = subprocess.run([Postgres.tool, *words], check=True, capture_output=True, text=True).stdout.strip()
         self.port = int(re.search(r":(\d+)/", self.url)[1])
 
-    def do(self, word):
-        subprocess.run([Postgres.tool, word, self.directory / "pg"], check=True)
+    def do(self, word, *more):
+        subprocess.run([Postgres.tool, word, self.directory / "pg", *more], check=True)
 
     def sql(self, text):
         return Postgres.sql(text, self.url)

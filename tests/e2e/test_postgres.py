@@ -124,6 +124,20 @@ def test_while_it_is_away_calls_are_told_to_come_again(fleet, server, owner):
     assert owner.call(gateway="gateway1").status_code == 200
 
 
+def test_a_server_that_hangs_hangs_no_vault(fleet, server, owner):
+    server.do("pause")
+    try:
+        answer = owner.call(gateway="gateway1")
+        assert answer.status_code == 503 and int(answer.headers["Retry-After"]) > 0
+        health = requests.get(f"http://127.0.0.1:{fleet.admin['vault1']}/healthz", timeout=10)
+        assert health.status_code == 200
+    finally:
+        server.do("resume")
+    until(lambda: all(fleet.ready(v) for v in fleet.numbered("vault")), "not ready")
+    assert owner.call(gateway="gateway1").status_code == 200
+    assert "seks_vault_store_connected 1" in requests.get(f"http://127.0.0.1:{fleet.admin['vault1']}/metrics", timeout=10).text
+
+
 def test_the_others_follow_a_new_master_key(fleet, server, owner):
     other = Owner(fleet, "second@example.com", "gateway1")  # whose data key the second vault has not seen
     with owner.load(("gateway2",)) as seen:
@@ -178,6 +192,67 @@ def test_a_dump_comes_back_and_is_known_as_older(fleet, server, owner, tmp_path,
     until(lambda: fleet.ready("vault2"), "not ready")
     assert owner.call(gateway="gateway2").status_code == 200
     assert owner.call(later, gateway="gateway2").status_code == 401
+
+
+def test_a_standby_takes_over(tmp_path, providers, certificates):
+    """The primary dies, its standby is promoted: the vaults find it, and what was acknowledged is there."""
+    primary = Server()
+    standby = Server(primary)
+    url = f"postgres://seks@127.0.0.1:{primary.port},127.0.0.1:{standby.port}/postgres?sslmode=disable"
+    fleet = Fleet(tmp_path, providers, certificates, url)
+    try:
+        primary.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        primary.sql("SELECT pg_reload_conf()")
+        fleet.start_all()
+        owner = Owner(fleet)
+        with owner.load() as seen, owner.changes(threads=2) as made:
+            until(lambda: len(made) > 10, "no changes")
+            primary.do("kill")
+            standby.do("promote")
+            before, changed = len(seen), len(made)
+            until(lambda: len(seen) > before + 20 and len(made) > changed + 5, "calls do not go on")
+        assert {status for status, _ in seen} <= {200, 503} and set(made.values()) <= {201, 503}
+        owner.check(made)
+        assert owner.call().status_code == 200
+    finally:
+        fleet.close()
+        standby.close()
+        primary.close()
+
+
+def test_by_tls_the_server_is_verified(tmp_path, providers, certificates, server):
+    """A role that must come by TLS with a password from a file; another authority's certificate is refused."""
+    (tmp_path / "cert").write_bytes((certificates / "both.pem").read_bytes())
+    server.do("tls", tmp_path / "cert")
+    url = schema(server, "by_tls")
+    server.sql("DROP ROLE IF EXISTS careful; CREATE ROLE careful LOGIN PASSWORD 'hunter2'; GRANT ALL ON SCHEMA by_tls TO careful")
+    hba = server.directory / "pg/data/pg_hba.conf"
+    hba.write_text("hostssl all careful all scram-sha-256\nhost all careful all reject\n" + hba.read_text())
+    server.sql("SELECT pg_reload_conf()")
+    store = tmp_path / "store"
+    url = url.replace("seks@", "careful:hunter2@").replace("127.0.0.1", "localhost").replace("sslmode=disable", "sslmode=verify-full")
+    for authority in ("ca", "other"):
+        fleet_dir = tmp_path / authority
+        fleet_dir.mkdir()
+        store.unlink(missing_ok=True)
+        store.write_text(f"{url}&sslrootcert={certificates / authority}.pem\n")
+        store.chmod(0o400)
+        fleet = Fleet(fleet_dir, providers, certificates, store, vaults=1)
+        try:
+            if authority == "ca":
+                fleet.start_all()
+                assert Owner(fleet).call().status_code == 200
+                assert server.sql("SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'careful'") == "t"
+                server.end_backends()  # and again, confined
+                until(lambda: fleet.log("vault1").count("connected to PostgreSQL again") == 1, "it does not come back")
+                until(lambda: fleet.ready("vault1"), "not ready")
+            else:
+                fleet.start("vault1")
+                until(lambda: "certificate verify failed" in fleet.log("vault1"), "it takes any certificate")
+                assert "hunter2" not in fleet.log("vault1")
+                fleet.stop("vault1", signal.SIGKILL)
+        finally:
+            fleet.close()
 
 
 # ---- what is refused ----

@@ -98,6 +98,9 @@ static enum status open_sockets(struct vault *vault)
 {
     static const struct channel_events events = {record_came, gateway_up, gateway_down};
     enum status status = channel_keys(vault->options.keys, "vault");
+    if (status == STATUS_OK) { /* before the channels: what it answers leaves at the end of the same turn */
+        status = loop_turn_end(vault->loop, door_turn, vault);
+    }
     if (status == STATUS_OK) {
         status = open_audit(vault);
     }

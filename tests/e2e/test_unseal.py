@@ -10,7 +10,7 @@ import tempfile
 import pytest
 import requests
 
-from conftest import ROOT, until
+from conftest import ON_POSTGRES, ROOT, until
 from test_vault import Stand, call, stand, vault_command  # noqa: F401
 
 BUILD = os.environ.get("SEKS_BUILD") or ROOT / "build/release"
@@ -50,7 +50,7 @@ def test_shares_unseal_one_by_one(stand):  # noqa: F811
     assert answer.status_code == 503 and "sealed" in answer.json()["detail"]
     login = requests.post(stand.broker.url + "/v1/session", json={"email": "a@b.c", "password": "whatever1"}, timeout=20)
     assert login.status_code == 503 and "sealed" in login.json()["error"]
-    for words in (["rotate-master"], ["rotate-keys", "all"], ["backup", stand.directory / "b.db"]):
+    for words in (["rotate-master"], ["rotate-keys", "all"], ["backup", stand.directory / "b.db"])[:2 if ON_POSTGRES else 3]:
         assert "sealed" in vault_command(stand.broker, *words, want=1) or words == ["rotate-master"]
     assert "not a share" in unseal(stand, shares[0][:-1] + ("0" if shares[0][-1] != "0" else "1"), want=1)
     assert "1 of 3 shares" in unseal(stand, shares[4])

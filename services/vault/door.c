@@ -154,7 +154,7 @@ static void release(struct vault *vault)
     while (held) {
         struct held_record *next = held->next;
         struct view record = view_of(held->bytes, held->size);
-        if (vault->door == DOOR_OPEN) {
+        if (vault->door == DOOR_OPEN || vault->taking) { /* the store may have gone away meanwhile */
             vault_take_record(vault, held->peer, record);
         } else {
             refuse(vault, held->peer, record);

@@ -75,7 +75,7 @@ def test_vaults_that_meet_do_both(fleet, server, owner):
 
 
 def test_connections_that_are_ended_cost_no_call(fleet, server, owner):
-    with owner.load(("gateway1", "gateway2")) as seen:
+    with owner.load(("gateway1", "gateway2"), threads=6) as seen:
         for _ in range(5):
             before = len(seen)
             assert server.end_backends() > 0

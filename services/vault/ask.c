@@ -141,7 +141,9 @@ static enum status change(void *arg)
 
 static enum status apply_change(struct ask *ask)
 {
-    enum status status = store_transact(ask->vault->store, change, ask);
+    struct store *store = ask->vault->store;
+    enum status status = ask->operation->adds ? store_transact_adding(store, change, ask)
+                                              : store_transact(store, change, ask);
     if (status == STATUS_OK) {
         epoch_changed(ask->vault);
     } else {

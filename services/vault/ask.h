@@ -17,6 +17,7 @@ struct operation {
     const char *action; /* in the audit log; NULL: not recorded, changes nothing */
     enum asker asker;
     bool with_csrf;     /* demanded of a session */
+    bool adds;          /* as store_transact_adding() has it */
     enum status (*check)(struct ask *ask); /* may be NULL */
     enum status (*apply)(struct ask *ask);
 };

@@ -167,14 +167,16 @@ static enum status pg_exec(struct store *base, const char *sql)
     return status;
 }
 
-static enum status pg_begin(struct store *base, bool quiet)
+static enum status pg_begin(struct store *base, enum store_kind kind)
 {
+    static const char *const sql[] = {
+        [STORE_CHANGES] = "BEGIN; UPDATE seks_store SET changes = changes + 1",
+        [STORE_ADDS] = "BEGIN; SELECT form FROM seks_store FOR UPDATE", /* the same lock */
+        [STORE_QUIET] = "BEGIN",
+    };
     struct pg_store *store = pg_of(base);
-    if (quiet) {
-        return pg_exec(base, "BEGIN");
-    }
-    store->fresh = false; /* what follows changes it */
-    enum status status = pg_exec(base, "BEGIN; UPDATE seks_store SET changes = changes + 1");
+    store->fresh = store->fresh && kind != STORE_CHANGES; /* what follows changes it */
+    enum status status = pg_exec(base, sql[kind]);
     if (status != STATUS_OK && store->conn) {
         (void)pg_exec(base, "ROLLBACK"); /* a lock that was not had leaves a transaction behind */
     }

@@ -52,22 +52,22 @@ void store_close(struct store **store)
 
 /* ---- transactions ---- */
 
-static enum status begin(struct store *store, bool quiet)
+static enum status begin(struct store *store, enum store_kind kind)
 {
     store->again = store->unsure = false;
-    enum status status = store->engine->begin(store, quiet);
+    enum status status = store->engine->begin(store, kind);
     store->in_transaction = status == STATUS_OK;
     return status;
 }
 
 enum status store_begin(struct store *store)
 {
-    return begin(store, false);
+    return begin(store, STORE_CHANGES);
 }
 
 enum status store_begin_quiet(struct store *store)
 {
-    return begin(store, true);
+    return begin(store, STORE_QUIET);
 }
 
 enum status store_end(struct store *store, enum status status)
@@ -92,11 +92,11 @@ static void pause_before(int try)
     (void)nanosleep(&pause, NULL); /* a signal only makes it earlier */
 }
 
-static enum status transact(struct store *store, bool quiet, store_work *work, void *arg)
+static enum status transact(struct store *store, enum store_kind kind, store_work *work, void *arg)
 {
     enum status status = STATUS_INTERNAL;
     for (int try = 0; try < AGAIN_MAX; try++) {
-        status = begin(store, quiet);
+        status = begin(store, kind);
         if (status == STATUS_OK) {
             status = work(arg);
             status = store_end(store, status);
@@ -112,12 +112,17 @@ static enum status transact(struct store *store, bool quiet, store_work *work, v
 
 enum status store_transact(struct store *store, store_work *work, void *arg)
 {
-    return transact(store, false, work, arg);
+    return transact(store, STORE_CHANGES, work, arg);
+}
+
+enum status store_transact_adding(struct store *store, store_work *work, void *arg)
+{
+    return transact(store, STORE_ADDS, work, arg);
 }
 
 enum status store_transact_quiet(struct store *store, store_work *work, void *arg)
 {
-    return transact(store, true, work, arg);
+    return transact(store, STORE_QUIET, work, arg);
 }
 
 void store_checkpoint(struct store *store)

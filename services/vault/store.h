@@ -70,7 +70,11 @@ MUST_USE enum status store_end(struct store *store, enum status status);
  * it leaves outside of the database must come out the same. */
 typedef enum status store_work(void *arg);
 MUST_USE enum status store_transact(struct store *store, store_work *work, void *arg);
-enum status store_transact_quiet(struct store *store, store_work *work, void *arg); /* the same */
+/* The same for WORK that only adds rows, or changes what hot.c does not keep: for the other vaults nothing
+ * has changed that they keep. */
+MUST_USE enum status store_transact_adding(struct store *store, store_work *work, void *arg);
+/* The same for what store_begin_quiet() is for. */
+MUST_USE enum status store_transact_quiet(struct store *store, store_work *work, void *arg);
 /* Moves the write-ahead log into the database, so that what was deleted is gone from disk. */
 void store_checkpoint(struct store *store);
 /* Runs SQL, several statements without parameters or rows; for migrations and tests. */

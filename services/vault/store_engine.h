@@ -7,12 +7,14 @@
 
 #include "store.h"
 
+enum store_kind { STORE_CHANGES, STORE_ADDS, STORE_QUIET }; /* the three ways in store.h */
+
 struct store_engine {
     bool shared; /* several vaults at once */
 
     enum status (*begin_use)(struct store *store);
     void (*close)(struct store *store); /* statements first; frees what is its own, not STORE */
-    enum status (*begin)(struct store *store, bool quiet);
+    enum status (*begin)(struct store *store, enum store_kind kind);
     enum status (*commit)(struct store *store);
     void (*rollback)(struct store *store);
     void (*checkpoint)(struct store *store);

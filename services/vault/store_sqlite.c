@@ -426,10 +426,10 @@ static enum status run_prepared(struct store *store, const char *sql)
     return query_run(&query);
 }
 
-static enum status sqlite_begin(struct store *store, bool quiet)
+static enum status sqlite_begin(struct store *store, enum store_kind kind)
 {
     static const char sql[] = "BEGIN IMMEDIATE";
-    (void)quiet; /* there is one writer */
+    (void)kind; /* there is one writer, and SQLite counts rows itself */
     return run_prepared(store, sql);
 }
 

@@ -51,6 +51,19 @@ def test_revoked_at_the_one_is_dead_at_the_other(fleet, owner):
     assert {status for status, _ in seen} == {200}
 
 
+def test_only_what_decides_is_counted_as_a_change(fleet, server, owner):
+    """What every vault keeps in memory stays good while accounts log in and tokens are made."""
+    def changes():
+        return int(server.sql("SELECT changes FROM seks_store"))
+    before = changes()
+    value, token_id = owner.new_token("gateway1")
+    assert owner.ask("POST", "/v1/account/keys", {"name": "one more"}).status_code == 201
+    assert owner.call(value, "gateway2").status_code == 200
+    assert changes() == before
+    assert owner.revoke(token_id, "gateway2") == 200
+    assert changes() == before + 1
+
+
 def test_tries_of_passwords_are_counted_over_both(fleet, owner):
     def log_in(number):
         return requests.post(f"{fleet.base(f'gateway{number % 2 + 1}')}/v1/session", timeout=30,

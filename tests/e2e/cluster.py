@@ -164,6 +164,11 @@ class Cluster:
         index = list(self.nodes).index(node) + 1
         ip("-n", self.hub, "link", "set", f"v{index}", "down" if yes else "up")
 
+    def part(self, node, other, yes=True):
+        """Leaves no way between the two, or opens it again."""
+        for one, two in ((node, other), (other, node)):
+            ip("-n", self.space(one), "route", "add" if yes else "del", "blackhole", f"{self.nodes[two]}/32")
+
     def start_postgres(self):
         """A server on a host of its own; vaults that are started from now on share it."""
         self.postgres = pathlib.Path(tempfile.mkdtemp(prefix="seks-pg-"))  # its own user has to reach it

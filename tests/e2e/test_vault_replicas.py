@@ -107,6 +107,20 @@ def test_one_that_is_cut_off_costs_a_wait(cluster, client):
     assert set(statuses) == {200}
 
 
+@pytest.mark.parametrize("what", ["postgres", "audit"])
+def test_one_that_misses_what_it_needs_is_left_alone(cluster, client, what):
+    """Its calls go elsewhere; without audit the first of them are refused within 2 s, and asked again by their callers."""
+    with client.load(patient=what == "audit") as statuses:
+        goes_on(statuses)
+        cluster.part("vault1", what)
+        until(lambda: all('_vault_peers{state="good"} 2' in cluster.metrics(g) for g in ("gateway1", "gateway2")), "not noticed")
+        goes_on(statuses, 40)
+        cluster.part("vault1", what, False)
+        before = grants(cluster)[0] if cluster.ready("vault1") else 0
+        until(lambda: cluster.ready("vault1") and grants(cluster)[0] > before, "it is not used again")
+    assert set(statuses) == {200}
+
+
 def test_a_token_revoked_through_one_is_dead_at_all(cluster, client):
     url = f"{client.url(0)}/v1/account/agents"
 

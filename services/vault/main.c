@@ -90,7 +90,8 @@ static void metrics(struct buffer *text)
 
 static bool ready(void)
 {
-    return audit_shards_up(vault.audit) > 0 && vault.door == DOOR_OPEN; /* one that is away stops but its own */
+    bool audit = audit_shards_up(vault.audit) > 0; /* one that is away stops but its own */
+    return audit && vault.door == DOOR_OPEN && !vault.leaving;
 }
 
 static const char *why_not_ready(void)

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import subprocess
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
@@ -91,8 +92,11 @@ def test_signatures_are_botocores(seed):
     assert out.returncode == 0, out.stderr[-2000:]
     answers = [json.loads(line) for line in out.stdout.splitlines()]
     assert len(answers) == COUNT
+    # What two readers could take for different paths is refused before it is signed, as at the gateway.
     refused = [a["target"] for a, answer in zip(asked, answers) if answer["status"] != "OK"]
-    assert not refused, refused[:5]
+    plain = [target for target in refused if not re.search("%2f|%5c|%25|;", target, re.I)]
+    assert not plain and len(refused) < COUNT / 50, (len(refused), plain[:5])
+    asked, answers = zip(*((a, answer) for a, answer in zip(asked, answers) if answer["status"] == "OK"))
     for request, answer in zip(asked, answers):
         check(request, answer)
 

@@ -45,7 +45,7 @@ def shares_of(stand):
 def test_shares_unseal_one_by_one(stand):  # noqa: F811
     shares = shares_of(stand)
     seal(stand)
-    assert "0 of 3 shares" in stand.unready()
+    until(lambda: "0 of 3 shares" in stand.unready())
     answer = call(stand.broker, stand.token)
     assert answer.status_code == 503 and "sealed" in answer.json()["detail"]
     login = requests.post(stand.broker.url + "/v1/session", json={"email": "a@b.c", "password": "whatever1"}, timeout=20)
@@ -56,7 +56,7 @@ def test_shares_unseal_one_by_one(stand):  # noqa: F811
     assert "1 of 3 shares" in unseal(stand, shares[4])
     assert "already" in unseal(stand, shares[4], want=1)
     assert "2 of 3 shares" in unseal(stand, shares[1])
-    assert "2 of 3 shares" in stand.unready()
+    until(lambda: "2 of 3 shares" in stand.unready())
     assert "unsealed" in unseal(stand, shares[2])
     until(lambda: stand.unready() is None)
     assert call(stand.broker, stand.token).status_code == 200
@@ -77,7 +77,7 @@ def test_shares_of_another_key_or_split_are_refused(stand):  # noqa: F811
     unseal(stand, again[0])
     unseal(stand, shares[1])
     assert "do not fit" in unseal(stand, again[2], want=1)
-    assert "0 of 3 shares" in stand.unready()
+    until(lambda: "0 of 3 shares" in stand.unready())
     joined = subprocess.run([f"{BUILD}/services/vault/seks-vault", "join-master", "--data", stand.directory / "data/vault", "--keys",
                              stand.directory / "data/keys"], input="\n".join(again[1:4]) + "\n", capture_output=True, text=True)
     assert joined.returncode == 0, joined.stderr

@@ -41,77 +41,6 @@ static bool read_some(struct direct *direct);
 
 /* ---- the request ---- */
 
-static bool is_named(const char *line, const char *name)
-{
-    size_t size = strlen(name);
-    return strncasecmp(line, name, size) == 0 && (line[size] == ':' || line[size] == ';');
-}
-
-/* The list is in libcurl's spelling: "NAME;" has an empty value, "NAME:" is not sent. */
-static bool append_header(struct buffer *head, const char *line)
-{
-    size_t size = strlen(line);
-    const char *colon = strchr(line, ':');
-    bool empty = size > 0 && line[size - 1] == ';' && !colon;
-    if (colon && colon[1] == 0) {
-        return false;
-    }
-    buffer_append(head, line, empty ? size - 1 : size);
-    buffer_append_text(head, empty ? ":\r\n" : "\r\n");
-    return true;
-}
-
-/* Bytes that libcurl would refuse or cut at, too. */
-static bool target_safe(struct view target)
-{
-    for (size_t i = 0; i < target.size; i++) {
-        if (target.data[i] <= ' ' || target.data[i] == 0x7f || target.data[i] == '#') {
-            return false;
-        }
-    }
-    return true;
-}
-
-static void append_framing(struct buffer *head, const struct direct *direct)
-{
-    if (direct->body_size == BODY_SIZE_UNKNOWN) {
-        buffer_append_text(head, "Transfer-Encoding: chunked\r\n");
-    } else if (direct->body_size > 0) {
-        buffer_printf(head, "Content-Length: %llu\r\n", (unsigned long long)direct->body_size);
-    }
-}
-
-static enum status append_head(struct direct *direct, struct buffer *head)
-{
-    const struct transfer *transfer = direct->transfer;
-    struct view url = view_text((const char *)transfer->request.url.data);
-    struct origin origin;
-    bool host = false, accept = false, encoding = transfer->request.untouched;
-    if (!origin_split(url, &origin) || !target_safe(origin.target)) {
-        return STATUS_INVALID;
-    }
-    buffer_append_text(head, transfer->call->method);
-    buffer_append_byte(head, ' ');
-    buffer_append_view(head, origin.target);
-    buffer_append_text(head, " HTTP/1.1\r\n");
-    for (const struct curl_slist *line = transfer->request.headers; line; line = line->next) {
-        bool sent = append_header(head, line->data);
-        host = host || (sent && is_named(line->data, "host"));
-        accept = accept || is_named(line->data, "accept");
-        encoding = encoding || is_named(line->data, "accept-encoding");
-    }
-    if (!host) {
-        buffer_append_text(head, "Host: ");
-        buffer_append_view(head, origin.host);
-        buffer_append_text(head, "\r\n");
-    }
-    buffer_append_text(head, accept ? "" : "Accept: */*\r\n");
-    buffer_append_text(head, encoding ? "" : "Accept-Encoding: identity\r\n");
-    append_framing(head, direct);
-    buffer_append_text(head, "\r\n");
-    return head->failed ? STATUS_INTERNAL : STATUS_OK;
-}
-
 /* Whether the body goes out from where it waits: with neither chunks around it nor TLS, which wants a
  * piece that it did not take once more from the same place. */
 static bool sends_in_place(const struct direct *direct)
@@ -247,7 +176,7 @@ static bool write_some(struct direct *direct)
         enum status status = STATUS_OK;
         if (!direct->head_made) {
             direct->head_made = true;
-            status = append_head(direct, &stage);
+            status = request_head(&direct->transfer->request, direct->transfer->call->method, &stage);
             direct->sent_all = direct->body_size == 0;
         }
         bool more = !direct->sent_all && status == STATUS_OK && append_piece(direct, &stage);
@@ -482,7 +411,7 @@ static enum status start(struct transfer *transfer, const struct proxy_call *mes
     struct view url = view_text((const char *)transfer->request.url.data);
     struct direct *direct = calloc(1, sizeof *direct);
     struct origin origin;
-    if (!direct || !origin_split(url, &origin) || !target_safe(origin.target)) {
+    if (!direct || !origin_split(url, &origin) || !request_target_safe(origin.target)) {
         free(direct);
         return direct ? STATUS_INVALID : STATUS_INTERNAL;
     }

@@ -4,7 +4,8 @@
  * call_answer.c the answer, gathered for a turn; sends.c to the gateway
  * call_body.c the request's body, into `up` and against credit
  * hold.c     keeps a call until its body is whole, where the signature needs its hash
- * request.c  URL, headers and credential; request_sign.c with a signature (sigv4.c) for credential
+ * request.c  URL, headers and credential; request_sign.c with a signature (sigv4.c) for credential;
+ *            request_head.c as bytes
  * chunks.c   signs an aws-chunked body again on its way up
  * headers.c  the rules for what goes up and what comes down
  * transfer.c the upstream side: one transfer per call, its body, answer and deadlines; carried by

@@ -38,7 +38,17 @@ MUST_USE enum status request_add_header(struct request *request, struct view nam
 /* The first header of that NAME, or an empty view. */
 struct view request_find_header(struct list headers, const char *name);
 
-/* ---- request_aws.c ---- */
+/* ---- request_head.c ---- */
+
+/* Whether TARGET has no byte that ends or changes a request line; libcurl would refuse or cut there, too. */
+bool request_target_safe(struct view target);
+/* Appends the head of the built REQUEST to HEAD, the empty line included; what the list of headers does not
+ * say is as libcurl does it, so that both carriers send the same.  STATUS_INVALID for a URL that is none
+ * or a target with bytes that RFC 9112 section 3.2 forbids. */
+MUST_USE enum status request_head(const struct request *request, const char *method,
+                                  struct buffer *head);
+
+/* ---- request_sign.c ---- */
 
 /* Signs REQUEST, which has its headers, for auth of type sigv4: sets its URL, adds what the signature
  * needs and the signature itself.  As request_build(). */

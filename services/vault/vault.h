@@ -18,12 +18,12 @@
  * master.c       where the master key comes from; seal_plan.h, unseal.c when it comes from people
  * database.c     opens both; mark.c says that there has been a database
  * kek.c, rewrap.c what it wraps, and how it is changed
- * keys.c, seal.c the data keys, and secrets under those
+ * keys.h        keys.c, seal.c: the data keys, and secrets under those
  * control.c      the operator's commands; backup.c a copy of the database while it runs
  * commands.h     the same commands' other end: seks-vault rotate-master, backup, restore
  * reseal.c       secrets move to new data keys, in the background
  * store.h        the database
- * json.c         the bodies of answers
+ * json.h         the bodies of answers
  *
  * Grants, secrets and passwords are never logged and leave only sealed. */
 #ifndef VAULT_VAULT_H
@@ -42,6 +42,8 @@
 #include "proto/grant.h"
 #include "proto/send.h"
 #include "proto/trace_messages.h"
+#include "json.h"
+#include "keys.h"
 #include "store.h"
 
 struct hasher;
@@ -50,7 +52,6 @@ struct audit_mark;
 struct denials;
 struct touches;
 struct throttle;
-struct keys;
 struct backup_job;
 struct held_record;
 struct epoch;
@@ -425,60 +426,6 @@ MUST_USE enum status database_open(const char *data, const char *where, const st
 MUST_USE enum status database_open_there(const char *where, const char *keys_dir,
                                         struct store **ret_store, struct keys **ret_keys);
 
-/* ---- keys.c ---- */
-
-enum install_key { INSTALL_ROW_MAC, INSTALL_TOKEN, INSTALL_PEPPER, INSTALL_CSRF, INSTALL_KEYS };
-
-enum { MASTER_KEY_BYTES = 32 };
-enum { KEY_SEALS_MAX = 1 << 20 }; /* with random nonces: collision odds stay under 2^-57 */
-#define KEY_LIFE_MS (365ull * 24 * 60 * 60 * 1000) /* of a tenant's data key, before a new version */
-
-/* PREVIOUS is empty but while the master key is being changed. */
-struct masters {
-    struct view current, previous;
-};
-
-/* Whether every data key is under one of MASTERS; reads only.  STATUS_DENIED with a log line that
- * says how many are not. */
-MUST_USE enum status keys_check(struct store *store, const struct masters *masters);
-/* After keys_check() and store_begin_use(): makes the keys of a new database, wraps what is under
- * the previous master key under the current one. */
-MUST_USE enum status keys_open(struct store *store, const struct masters *masters,
-                               struct keys **ret_keys);
-/* Puts all under another MASTER key, or nothing; RET_COUNT: data keys wrapped anew. */
-MUST_USE enum status keys_rotate(struct keys *keys, struct view master, uint64_t *ret_count);
-/* Another vault has put all under another master key: takes that on, if it is one of MASTERS.
- * STATUS_DENIED when it is not. */
-MUST_USE enum status keys_follow(struct keys *keys, const struct masters *masters);
-const char *keys_kek(const struct keys *keys); /* the id of the master key in use */
-/* Whether MASTER is the one in use. */
-bool keys_under(const struct keys *keys, struct view master);
-void keys_free(struct keys **keys);
-struct view keys_install(const struct keys *keys, enum install_key which);
-const char *keys_install_id(const struct keys *keys);
-/* The tenant's newest data key, made or renewed when need be; counts one seal.  RET_ID takes a
- * row_id.  Inside the caller's transaction. */
-MUST_USE enum status keys_for_seal(struct keys *keys, const char *tenant, char *ret_id,
-                                   struct view *ret_key);
-MUST_USE enum status keys_for_open(struct keys *keys, const char *tenant, const char *id,
-                                   struct view *ret_key);
-/* A new version of the tenant's data key, for what is sealed from now on; STATUS_NOT_FOUND when it
- * has none.  Inside the caller's transaction. */
-MUST_USE enum status keys_renew(struct keys *keys, const char *tenant);
-/* The same for every tenant that has one; in a transaction of the caller. */
-MUST_USE enum status keys_renew_all(struct keys *keys, uint64_t *ret_count);
-MUST_USE enum status keys_erase(struct keys *keys, const char *tenant);
-/* Forgets unwrapped keys, after a rollback for instance. */
-void keys_forget(struct keys *keys);
-
-/* ---- seal.c ---- */
-
-/* Seals VALUE for ROW, whose id, account, name and version are set; sets data_key. */
-MUST_USE enum status seal_secret(struct keys *keys, struct secret_row *row, struct view value,
-                                 struct buffer *ret_blob);
-MUST_USE enum status open_secret(struct keys *keys, const struct secret_row *row,
-                                 struct view blob, struct secret **ret_value);
-
 /* ---- control.c, backup.c: what the operator's commands ask; control_messages.h ---- */
 
 struct control_call {
@@ -503,15 +450,5 @@ MUST_USE enum status reseal_open(struct vault *vault);
 void reseal_kick(struct vault *vault);
 /* A new data key for TENANT, or for all ("") and the pass that moves their secrets to it. */
 MUST_USE enum status reseal_begin(struct vault *vault, const char *tenant, uint64_t *ret_tenants);
-
-/* ---- json.c: commas are put where they belong; KEY is NULL inside an array ---- */
-
-void json_begin(struct buffer *json, const char *key, char bracket);
-void json_end(struct buffer *json, char bracket);
-void json_text(struct buffer *json, const char *key, struct view text);
-void json_number(struct buffer *json, const char *key, uint64_t number);
-void json_bool(struct buffer *json, const char *key, bool value);
-void json_time(struct buffer *json, const char *key, uint64_t wall_ms); /* 0: null */
-void json_raw(struct buffer *json, const char *key, struct view value);
 
 #endif

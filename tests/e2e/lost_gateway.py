@@ -10,7 +10,6 @@ import msgpack
 import zmq
 from zmq.utils import z85
 
-zmq.Context.instance().blocky = False  # a test that fails leaves its sockets
 PROTO = pathlib.Path(__file__).resolve().parents[2] / "proto"
 SOURCE = "".join((PROTO / f"{name}_messages.h").read_text() for name in ("vault", "proxy", "audit"))
 LIMITS = dict(re.findall(r"(\w+) = (\d+)\b", SOURCE))
@@ -48,7 +47,9 @@ class Link:
 
     def __init__(self, endpoint, keys=None):
         self.instance = secrets.token_bytes(16)
-        self.socket = zmq.Context.instance().socket(zmq.DEALER)
+        self.context = zmq.Context()  # its thread is of the network namespace that this link is made in
+        self.context.blocky = False  # a test that fails leaves its sockets
+        self.socket = self.context.socket(zmq.DEALER)
         self.socket.setsockopt(zmq.ROUTING_ID, b"S" + self.instance)
         self.socket.setsockopt(zmq.LINGER, 0)
         if keys:
@@ -92,4 +93,4 @@ class Link:
         return None
 
     def close(self):
-        self.socket.close()
+        self.context.destroy()

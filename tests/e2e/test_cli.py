@@ -42,7 +42,8 @@ class Shell:
     def type(self, *arguments, **environment):
         """At a pseudo-terminal; what it shows is collected in `shown`."""
         child = pexpect.spawn(str(SEKS), list(map(str, arguments)), env={**self.environment, **environment},
-                              encoding="utf-8", timeout=60, dimensions=(40, 200))
+                              encoding="utf-8", timeout=60, dimensions=(40, 200),
+                              preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # ignored by what a script runs with &
         return child
 
     def file(self, name):

@@ -4,8 +4,8 @@
 nginx and haproxy swap the Authorization header and do nothing else; the broker runs with everything on (authentication,
 sealed key, durable intent, outcome, scrub).  Runs are interleaved and medians taken; what counts are ratios, since
 absolute times belong to one machine.  With --write the figures of this occasion are kept in occasions.json, and the
-document gives medians over the last three occasions of each part.  Needs a release build, nginx, haproxy, wrk, h2load,
-curl, openssl, a C compiler; the other gateways are installed from npm and PyPI into tests/bench/.peers.
+document gives medians over the last three occasions of each part.  Needs a release build, nginx, haproxy, wrk, curl,
+openssl, a C compiler; the other gateways are installed from npm and PyPI into tests/bench/.peers.
 
 usage: tests/bench/bench.py [--quick] [--seconds N] [--rounds N] [--parts requests,events,...] [--connections 1,64]
                             [--write [--fresh]]   (--write: docs/benchmarks.md and docs/benchmarks.svg; --fresh: forget
@@ -48,15 +48,16 @@ def conditions():
     probe = pathlib.Path(tempfile.gettempdir()) / f"seks-sync-{os.getpid()}"
     spent = []
     with open(probe, "ab", buffering=0) as file:
-        for _ in range(100):
+        for _ in range(300):
             begin = time.perf_counter()
             file.write(b"x" * 500)
             os.fdatasync(file.fileno())
             spent.append(time.perf_counter() - begin)
     probe.unlink()
     commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    spent.sort()
     return {"when": time.strftime("%Y-%m-%d %H:%M", time.gmtime()), "commit": commit, "cores": f"{os.cpu_count()} cores of {cpu}",
-            "load": f"{one:.1f} and {five:.1f}", "sync_us": round(statistics.median(spent) * 1e6)}
+            "load": f"{one:.1f} and {five:.1f}", "sync_us": round(statistics.median(spent) * 1e6), "sync_99_us": round(spent[-4] * 1e6)}
 
 
 def keep(part, where, figures, fresh):
@@ -74,7 +75,7 @@ def merged(occasions):
 def said(occasions):
     """The conditions, beside the figures."""
     each = "; ".join(f"{one['when']} UTC{' at ' + one['commit'] if one.get('commit') else ''}: load average before it {one['load']} (1 and 5 min), append with fdatasync "
-                     f"{one['sync_us']} us" for one in occasions)
+                     f"{one['sync_us']} us{', one of a hundred over ' + str(one['sync_99_us']) if 'sync_99_us' in one else ''}" for one in occasions)
     busy = ("Others used the machine heavily meanwhile: times and rates say little, ratios of processor time more."
             if max(float(one["load"].split()[0]) for one in occasions) > 2 else "Nobody else used the machine much.")
     return (f"Conditions: {occasions[-1]['cores']}, shared by the load generator, the provider and what is measured; "

@@ -138,20 +138,21 @@ def gateways(options, world):
     return found
 
 
-def open_loop_once(world, peer, seconds):
-    at, log = world.at_standin(peer, "/v1/later"), world.directory / "h2load.log"
-    log.unlink(missing_ok=True)
-    out = subprocess.run(["h2load", "--h1", "-t1", "-c50", "-m1", "--rps=20", f"-n{1000 * seconds}", f"--log-file={log}", "-H",
-                          f"Authorization: Bearer {at.token}", at.url], capture_output=True, text=True, check=True).stdout
-    rows = [line.split("\t") for line in log.read_text().splitlines()]
-    assert len(rows) == 1000 * seconds and all(row[1] == "200" for row in rows), out
-    times = sorted(int(row[2]) / 1000 for row in rows)
-    return {"p50": times[len(times) // 2], "p99": times[len(times) * 99 // 100]}
+LATE_RATE, AT_ONCE = 1000, 50
+
+
+def open_loop_once(world, peer, seconds, at_once):
+    at = world.at_standin(peer, "/v1/later")
+    out = subprocess.run([world.openloop, *port_and_target(at.url), at.token, str(LATE_RATE), str(seconds), str(at_once)],
+                         capture_output=True, text=True, check=True).stdout
+    return {key: value / 1000 for key, value in json.loads(out).items() if key != "count"}
 
 
 def late(options, world):
+    """Each by itself, and so many at once."""
     them = [world.direct, world.nginx, world.haproxy, world.broker, world.broker_curve]
-    return interleave(options.rounds, them, lambda p: open_loop_once(world, p, options.seconds))
+    found = interleave(options.rounds, them, lambda p: open_loop_once(world, p, options.seconds, 1))
+    return found | prefixed("at once", interleave(options.rounds, them, lambda p: open_loop_once(world, p, options.seconds, AT_ONCE)))
 
 
 # ---- event streams ----
@@ -171,8 +172,8 @@ def wait_until_open(run):
     assert run.stdout.readline() == "open\n", "the streams did not open"
 
 
-def events_once(world, peer, seconds):
-    run = streams(world, peer, "/v1/events", 200, seconds)
+def events_once(world, peer, seconds, path="/v1/events"):
+    run = streams(world, peer, path, 200, seconds)
     wait_until_open(run)
     time.sleep(1)  # what comes in the first second does not count
     before = sum(cpu_by_name(peer.pid).values())
@@ -185,6 +186,7 @@ def events_once(world, peer, seconds):
 def events(options, world):
     them = [world.direct, world.nginx, world.haproxy, world.broker, world.broker_curve]
     found = interleave(options.rounds, them, lambda p: events_once(world, p, options.seconds + 2))
+    found |= prefixed("in step", interleave(1, them, lambda p: events_once(world, p, options.seconds + 2, "/v1/events?instep")))
     return found | silent(options, world)
 
 

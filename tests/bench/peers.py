@@ -90,9 +90,9 @@ http {{
 
 
 def build(directory, name):
-    """The stand-in or the reader of streams, compiled."""
+    """A program of this directory, compiled."""
     source = pathlib.Path(__file__).resolve().parent / f"{name}.c"
-    subprocess.run(["cc", "-O2", "-o", directory / name, source], check=True)
+    subprocess.run(["cc", "-O2", "-o", directory / name, source, "-lm"], check=True)
     return str(directory / name)
 
 
@@ -304,7 +304,7 @@ class World:
         self.directory, self.started = directory, []
         self.upstream_port, tls_port = free_port(), free_port()
         self.upstream, self.standin = Upstream(directory, self.upstream_port, tls_port), Standin(directory)
-        self.streams = build(directory, "streams")
+        self.streams, self.openloop = build(directory, "streams"), build(directory, "openloop")
         plain, tls = f"http://127.0.0.1:{self.upstream_port}", f"https://127.0.0.1:{tls_port}"
         self.direct = Peer("direct", self.standin.process, self.standin.origin, "/")
         self.nginx = nginx_proxy(directory, "nginx", plain, self.standin.origin)

@@ -1,7 +1,8 @@
 /* standin.c - the provider behind bench.py where it has to be quicker than what is measured.
  *
  * usage: standin PORT       (plain HTTP/1.1 on loopback, one thread, Linux; cc -O2 standin.c)
- * By the path's end: /events sends an event every 20 ms that says when it was sent, /silent one event and
+ * By the path's end: /events sends an event every 20 ms that says when it was sent, the second at a moment of
+ * the first 20 ms that is drawn, so that streams are not in step (they are with ?instep), /silent one event and
  * then nothing, /large?mib=N so many MiB, /upload answers once it has read the whole body, /later answers
  * after 20 ms; all else is 1 KiB of JSON at once. */
 #define _GNU_SOURCE
@@ -15,6 +16,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -29,15 +31,15 @@ struct one {
     enum kind kind;
     char head[HEAD_MAX];
     size_t head_size;
-    bool in_body, chunked, in_chunk, want_out;
+    bool in_body, chunked, in_chunk, want_out, in_step;
     uint64_t body_left;    /* of the request, or of its chunk */
     uint64_t large_left;   /* of the answer */
     uint64_t due_ns;
-    struct one *next, **at; /* among those that are due, the first due first */
+    bool is_due;
+    struct one *next, *before; /* among those that are due, the first due first */
 };
 
-static struct one *first;
-static struct one **last = &first;
+static struct one *first, *last;
 static char block[BLOCK], json[1024 + 128];
 static int epoll_fd;
 
@@ -50,21 +52,36 @@ static uint64_t now_ns(void)
 
 static void undue(struct one *one)
 {
-    if (one->at) {
-        *one->at = one->next;
-        *(one->next ? &one->next->at : &last) = one->at;
-        one->at = NULL;
+    if (one->is_due) {
+        *(one->before ? &one->before->next : &first) = one->next;
+        *(one->next ? &one->next->before : &last) = one->before;
+        one->is_due = false;
     }
 }
 
-/* All wait equally long, so the list stays in order. */
+/* Most wait equally long, so their place is at the end or close to it. */
 static void set_due(struct one *one, uint64_t due_ns)
 {
+    struct one *before = last;
+    while (before && before->due_ns > due_ns) {
+        before = before->before;
+    }
     one->due_ns = due_ns;
-    one->next = NULL;
-    one->at = last;
-    *last = one;
-    last = &one->next;
+    one->is_due = true;
+    one->before = before;
+    one->next = before ? before->next : first;
+    *(before ? &before->next : &first) = one;
+    *(one->next ? &one->next->before : &last) = one;
+}
+
+/* Nanoseconds of the first 20 ms, from a fixed seed: splitmix64. */
+static uint64_t phase(void)
+{
+    static uint64_t state = 20260101;
+    uint64_t z = (state += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return (z ^ (z >> 31)) % every_ns;
 }
 
 static void end(struct one *one)
@@ -121,8 +138,8 @@ static bool answer(struct one *one)
     char head[256];
     one->in_body = false;
     switch (one->kind) {
-    case EVENTS:
-        set_due(one, now_ns() + every_ns);
+    case EVENTS: /* in step: all at the same multiple of 20 ms */
+        set_due(one, one->in_step ? (now_ns() / every_ns + 1) * every_ns : now_ns() + phase());
         return say_event(one, true);
     case SILENT:
         return say_event(one, true);
@@ -214,6 +231,7 @@ static bool take_head(struct one *one, const char *data, size_t size)
     one->body_left = length ? strtoull(length + 17, NULL, 10) : 0;
     one->kind = kind_of(one->head);
     const char *mib = strstr(one->head, "?mib=");
+    one->in_step = strstr(one->head, "?instep") != NULL;
     one->large_left = one->kind == LARGE && mib ? strtoull(mib + 5, NULL, 10) << 20 : 0;
     one->head_size = 0;
     if (!one->chunked && one->body_left == 0) {
@@ -249,14 +267,16 @@ static void greet(int listener)
     }
 }
 
-/* Serves who is due; milliseconds until the next one is. */
-static int serve_due(void)
+/* Serves who is due; the time until the next one is, or an hour. */
+static struct timespec serve_due(void)
 {
+    uint64_t wait = 3600 * 1000000000ull;
     while (first) {
         struct one *one = first;
         uint64_t now = now_ns(), due = one->due_ns;
         if (due > now) {
-            return (int)((due - now) / 1000000) + 1;
+            wait = due - now;
+            break;
         }
         undue(one);
         if (one->kind == EVENTS) {
@@ -266,7 +286,7 @@ static int serve_due(void)
             end(one);
         }
     }
-    return -1;
+    return (struct timespec){(time_t)(wait / 1000000000), (long)(wait % 1000000000)};
 }
 
 int main(int argc, char **argv)
@@ -279,6 +299,7 @@ int main(int argc, char **argv)
         return 2;
     }
     address.sin_port = htons((uint16_t)strtoul(argv[1], NULL, 10));
+    prctl(PR_SET_TIMERSLACK, 1); /* or all is 50 us late */
     memset(block, 'x', sizeof block);
     int size = snprintf(json, sizeof json, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1024\r\n\r\n");
     memset(json + size, ' ', 1024);
@@ -291,7 +312,8 @@ int main(int argc, char **argv)
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     epoll_ctl(epoll_fd, EPOLL_CTL_ADD, listener, &event);
     for (;;) {
-        int count = epoll_wait(epoll_fd, events, EVENTS_MAX, serve_due());
+        struct timespec wait = serve_due();
+        int count = epoll_pwait2(epoll_fd, events, EVENTS_MAX, &wait, NULL);
         for (int i = 0; i < count; i++) {
             struct one *one = events[i].data.ptr;
             if (!one) {

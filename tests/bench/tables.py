@@ -1,4 +1,5 @@
 """How bench.py writes figures down: a function per part gives the lines of its section in docs/benchmarks.md."""
+BESIDE = ("direct", "nginx", "haproxy", "broker", "broker, tcp and CURVE")
 ROWS = ("nginx", "haproxy", "broker", "nginx, https provider", "broker, https provider", "broker, tcp and CURVE")
 COLOURS = ("#8c8c8c", "#1f6feb", "#1a7f37", "#8250df")
 
@@ -53,13 +54,25 @@ def plot(figures):
     return "\n".join([*parts, "</svg>", ""])
 
 
+def added(figures, prefix, decimals, unit):
+    """p50 and p99 of the direct way and of each peer, what is added to the direct ones, and CPU where it was counted."""
+    cpu = f"{prefix}nginx/cpu" in figures
+    lines = table("", f"p50 {unit}", f"p99 {unit}", f"p50 added {unit}", f"p99 added {unit}", *(["CPU us/event", "to nginx"] if cpu else []))
+    for name in BESIDE:
+        p50, p99 = figures[f"{prefix}{name}/p50"], figures[f"{prefix}{name}/p99"]
+        each = (p50, p99, p50 - figures[f"{prefix}direct/p50"], p99 - figures[f"{prefix}direct/p99"])
+        spent = figures.get(f"{prefix}{name}/cpu", 0)
+        cells = [f"{spent:.1f}", f"{spent / figures[f'{prefix}nginx/cpu']:.2f}"] if cpu and name != "direct" else [""] * (2 * cpu)
+        lines.append(row(name, *(f"{value:.{decimals}f}" for value in each), *cells))
+    return lines
+
+
 def late(figures):
-    lines = table("", "p50 ms", "p99 ms", "p50 added ms", "p99 added ms")
-    for name in ("direct", "nginx", "haproxy", "broker", "broker, tcp and CURVE"):
-        p50, p99 = figures[f"{name}/p50"], figures[f"{name}/p99"]
-        lines.append(row(name, f"{p50:.2f}", f"{p99:.2f}", f"{p50 - figures['direct/p50']:.2f}", f"{p99 - figures['direct/p99']:.2f}"))
-    return ["1,000 requests a second, sent by the clock and not when the one before is answered (`h2load --rps`), to a provider that answers "
-            "after 20 ms.", "", *lines]
+    return ["1,000 requests a second to a provider that answers after 20 ms, by `openloop.c`: sent by the clock, whether or not those before "
+            "were answered, with exponential gaps between them, as of many clients that know nothing of each other. A latency counts from when "
+            "a request was to be sent.", "", *added(figures, "", 2, "ms"), "",
+            "As many, but 50 at the same instant every 50 ms: one core at a time works through them, and the last waits for those before it.", "",
+            *added(figures, "at once/", 2, "ms")]
 
 
 def gateways(figures):
@@ -72,20 +85,19 @@ def gateways(figures):
 
 
 def events(figures):
-    lines = table("", "p50 us", "p99 us", "p50 added us", "p99 added us", "CPU us/event", "to nginx")
-    for name in ("direct", "nginx", "haproxy", "broker", "broker, tcp and CURVE"):
-        p50, p99, cpu = (figures[f"{name}/{key}"] for key in ("p50", "p99", "cpu"))
-        lines.append(row(name, f"{p50:.0f}", f"{p99:.0f}", f"{p50 - figures['direct/p50']:.0f}", f"{p99 - figures['direct/p99']:.0f}",
-                         "" if name == "direct" else f"{cpu:.1f}", "" if name == "direct" else f"{cpu / figures['nginx/cpu']:.2f}"))
     idle = (figures["silent without/cpu"] + figures["silent without again/cpu"]) / 2
     return ["200 streams of 50 events/s each; provider and reader are small C programs (`standin.c`, `streams.c`), and an event says when it was "
-            "sent.", "", *lines, "", f"Short requests at 64 connections beside 3,000 open streams that are silent: {figures['silent with/cpu']:.1f} us "
+            "sent. The streams are not in step: each sends at moments of its own, drawn from a fixed seed, so that an event mostly travels alone "
+            "and whoever it meets on its way has to be woken for it.", "", *added(figures, "", 0, "us"), "",
+            "The same with all 200 in step, an event of each at the same instant every 20 ms: they share the wake-ups, and the last waits for "
+            "those before it.", "", *added(figures, "in step/", 0, "us"), "",
+            f"Short requests at 64 connections beside 3,000 open streams that are silent: {figures['silent with/cpu']:.1f} us "
             f"of CPU each, {idle:.1f} without them, {figures['silent with/cpu'] / idle:.2f} times as much."]
 
 
 def bodies(figures):
     lines = table("", "GB/s down", "to nginx", "CPU s/GB", "GB/s up", "to nginx", "CPU s/GB")
-    for name in ("direct", "nginx", "haproxy", "broker", "broker, tcp and CURVE"):
+    for name in BESIDE:
         cells = [name]
         for way in ("down", "up"):
             rate, cpu = figures[f"{name}/{way}"], figures[f"{name}/{way} cpu"]

@@ -3,6 +3,7 @@
 #include "common/daemon.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 
 #include "common/admin.h"
 #include "common/confine_private.h"
+#include "common/cores.h"
 #include "common/log.h"
 #include "common/probe.h"
 #include "common/secret.h"
@@ -31,11 +33,12 @@ static struct {
     const char *log_level, *log_format;
     const char *admin_address;
     const char *user;
+    uint64_t core;
     bool die_with_parent;
     bool check_sandbox;
     pid_t parent;
     struct confinement confinement;
-} self = {.signal_fd = -1, .log_level = "info", .log_format = "text"};
+} self = {.signal_fd = -1, .log_level = "info", .log_format = "text", .core = CORES_ANY};
 
 static const struct option common_options[] = {
     {"log-level", OPTION_TEXT, &self.log_level, "LEVEL debug, info, warn or error", false},
@@ -44,6 +47,8 @@ static const struct option common_options[] = {
     {"die-with-parent", OPTION_FLAG, &self.die_with_parent, "stop when the parent process ends",
      false},
     {"user", OPTION_TEXT, &self.user, "NAME or number to become when started as root", false},
+    {"core", OPTION_NUMBER, &self.core, "NUMBER of the one core to run on, from 0; any by default",
+     false},
     {"check-sandbox", OPTION_FLAG, &self.check_sandbox,
      "try what it must not be able to do, say how that went, and end", false},
 };
@@ -225,7 +230,12 @@ static enum status open_all(void)
 static enum status confine_first(void)
 {
     allow_locked_pages();
-    enum status status = harden();
+    enum status status = cores_keep(self.core);
+    if (status != STATUS_OK) {
+        log_error("start", "--core %" PRIu64 ": this process has no such core", self.core);
+        return status;
+    }
+    status = harden();
     if (status == STATUS_OK) {
         status = confine_become(self.daemon->name, self.user, &self.confinement);
     }

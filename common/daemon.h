@@ -35,7 +35,7 @@ struct daemon {
 
 /* The whole life of a daemon; returns main's exit status.
  * Common options: --log-level, --admin HOST:PORT (health and metrics, none when not given),
- * --die-with-parent, --user, --check-sandbox.  Before opening: umask 077, SIGPIPE ignored, no core
+ * --die-with-parent, --user, --core, --check-sandbox.  Before opening: umask 077, SIGPIPE ignored, no core
  * files, not dumpable, the environment cleared but for what the options took, and confined
  * (confine.h).  Prints nothing on standard output but the outcome of --check-sandbox.
  * `--probe HOST:PORT` alone asks a running daemon's admin port and ends; see probe.h. */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/cores.h"
 
 enum {
     WAITING_MAX = 32,   /* at QUERY_MS each longer than anybody waits */
@@ -129,6 +130,7 @@ static bool take_follow(struct reader *reader)
 static void *thread_main(void *arg)
 {
     struct reader *reader = arg;
+    cores_leave();
     pthread_mutex_lock(&reader->lock);
     while (!reader->stop) {
         if (!take_question(reader) && !take_follow(reader)) {

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/cores.h"
 #include "common/log.h"
 
 enum {
@@ -209,6 +210,7 @@ static void ship_files(struct ship *ship, const struct files *files)
 static void *thread_main(void *arg)
 {
     struct ship *ship = arg;
+    cores_leave();
     pthread_mutex_lock(&ship->lock);
     while (!ship->stop || ship->follow) {
         struct files_copy *copy = TAKE(ship->follow);

@@ -12,6 +12,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "common/cores.h"
+
 enum { QUEUE_MAX = 32 }; /* two seconds of hashing: longer than that nobody should wait */
 
 /* An all-zero salt and hash: well-formed, with the same costs, and right for no password. */
@@ -59,6 +61,7 @@ static void finish(struct hasher *hasher, struct hash_job *job)
 static void *thread_main(void *arg)
 {
     struct hasher *hasher = arg;
+    cores_leave();
     pthread_mutex_lock(&hasher->lock);
     while (!hasher->stop) {
         struct hash_job *job = hasher->queue;

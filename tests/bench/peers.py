@@ -209,7 +209,7 @@ class Broker:
         subprocess.run([build / "cli" / "seks", "keygen", data / "keys"], check=True, capture_output=True)
         vault, proxy, audit_vault, audit_proxy = (f"tcp://127.0.0.1:{free_port()}" for _ in range(4))
         common = ["--keys", data / "keys", "--die-with-parent", *(["--user", "root"] if os.geteuid() == 0 else [])]
-        lines = []
+        lines, cores = [], sorted(os.sched_getaffinity(0))[:2]  # two to a core, as ./run has them where there are two
         for name, arguments in {
                 "audit": ["--data", data / "audit", "--listen-vault", audit_vault, "--listen-proxy", audit_proxy],
                 "vault": ["--data", data / "vault", "--listen-gateway", vault, "--audit", audit_vault, "--signup", "open",
@@ -217,7 +217,8 @@ class Broker:
                 "proxy": ["--listen-gateway", proxy, "--audit", audit_proxy, "--providers", self.providers],
                 "gateway": ["--listen", f"127.0.0.1:{self.port}", "--public-url", self.base, "--vault", vault, "--proxy", proxy,
                             "--providers", self.providers]}.items():
-            lines.append(" ".join(map(str, [build / "services" / name / f"seks-{name}", *arguments, *common])) + " &")
+            core = cores[0] if name in ("gateway", "proxy") else cores[-1]
+            lines.append(" ".join(map(str, [build / "services" / name / f"seks-{name}", *arguments, *common, "--core", core])) + " &")
         process = subprocess.Popen(["bash", "-c", "trap 'kill $(jobs -p)' TERM; " + " ".join(lines) + " wait; wait"], stderr=self.log)
         for _ in range(200):
             try:

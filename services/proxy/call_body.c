@@ -9,6 +9,13 @@ enum { LARGE_BYTES = 4 * STREAM_WINDOW_BYTES };
 
 static size_t wide_bytes; /* of all calls */
 
+/* The piece that has just come, as far as it is not taken yet: before what does not go out at once is kept, the
+ * carrier may use it where it was received.  Of one call, which has nothing in `up` meanwhile. */
+static struct {
+    struct call *call; /* NULL: none */
+    struct view piece;
+} lent;
+
 static size_t window(const struct call *call)
 {
     return STREAM_WINDOW_BYTES + call->wide;
@@ -27,12 +34,14 @@ void call_up_free(struct call *call)
 {
     wide_bytes -= call->wide;
     call->wide = 0;
+    lent.call = lent.call == call ? NULL : lent.call;
     buffer_free(&call->up);
 }
 
 struct view call_up(const struct call *call)
 {
-    return view_of(call->up.data + call->up_read, call->up.size - call->up_read);
+    return lent.call == call ? lent.piece
+                             : view_of(call->up.data + call->up_read, call->up.size - call->up_read);
 }
 
 /* A quarter of the window at a time: the gateway has the rest meanwhile, or it is here.  Signing
@@ -48,9 +57,13 @@ static void settle(struct call *call)
 
 void call_up_taken(struct call *call, size_t bytes)
 {
-    call->up_read += bytes;
+    if (lent.call == call) {
+        lent.piece = view_of(lent.piece.data + bytes, lent.piece.size - bytes);
+    } else {
+        call->up_read += bytes;
+    }
     call->up_owed += call->chunks ? 0 : bytes;
-    if (call->up_read == call->up.size) {
+    if (call_up(call).size == 0) {
         call->up_read = 0;
         buffer_clear(&call->up);
         /* When the gateway has no credit left either, the window is what it waits for. */
@@ -70,12 +83,31 @@ static void make_room(struct call *call, size_t size)
     }
 }
 
+static enum status keep(struct call *call, struct view data)
+{
+    make_room(call, data.size);
+    buffer_append_view(&call->up, data);
+    return call->up.failed ? STATUS_INTERNAL : STATUS_OK;
+}
+
+void call_keep_lent(void)
+{
+    struct call *call = lent.call;
+    lent.call = NULL;
+    if (call && keep(call, lent.piece) != STATUS_OK) {
+        call_end(call, STATUS_INTERNAL, status_text(STATUS_INTERNAL));
+    }
+}
+
 enum status call_push_up(struct call *call, struct view data, bool end)
 {
+    if (!call->chunks && call->transfer && call->up.size == 0) {
+        lent.call = call;
+        lent.piece = data;
+        return STATUS_OK;
+    }
     if (!call->chunks) {
-        make_room(call, data.size);
-        buffer_append_view(&call->up, data);
-        return call->up.failed ? STATUS_INTERNAL : STATUS_OK;
+        return keep(call, data);
     }
     make_room(call, data.size + CHUNKS_DATA_BYTES);
     enum status status = chunks_push(call->chunks, data, end, &call->up);

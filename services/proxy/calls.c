@@ -322,8 +322,9 @@ static void on_body(struct channel_peer *peer, struct view record)
         return;
     }
     if (call->transfer) {
-        transfer_body_arrived(call->transfer);
+        transfer_body_arrived(call->transfer); /* may end it */
     }
+    call_keep_lent();
 }
 
 static void on_credit(struct channel_peer *peer, struct view record)

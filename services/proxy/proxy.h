@@ -90,9 +90,11 @@ void call_end(struct call *call, enum status status, const char *detail);
 
 /* ---- call_body.c ---- */
 
-/* More of the client's body on its way into `up`. */
+/* More of the client's body.  DATA is used where it is until call_keep_lent(), which has to follow. */
 MUST_USE enum status call_push_up(struct call *call, struct view data, bool end);
-/* What waits in `up`; valid until more comes. */
+/* Copies to `up` what of that was not taken.  Takes calls that have ended since; may end the call. */
+void call_keep_lent(void);
+/* What waits to go up; valid until more comes. */
 struct view call_up(const struct call *call);
 /* BYTES of that are taken and not needed again: gives back what credit is due for that. */
 void call_up_taken(struct call *call, size_t bytes);

@@ -105,7 +105,7 @@ def main():
     options.add_argument("--quick", action="store_true", help="a short one: a round of a second each, without other gateways")
     options.add_argument("--seconds", type=int, default=3)
     options.add_argument("--rounds", type=int, default=3)
-    options.add_argument("--mib", type=int, default=512, help="of a large body")
+    options.add_argument("--mib", type=int, default=256, help="of a large body")
     options.add_argument("--connections", type=lambda text: [int(one) for one in text.split(",")], default=[1, 16, 64, 256])
     options.add_argument("--parts", default=None, help=",".join(PARTS))
     options.add_argument("--write", action="store_true")

@@ -257,6 +257,7 @@ def venv(name, package):
 
 
 def portkey(world):
+    """One process, as its own image starts it."""
     home, port = CACHE / "portkey", free_port()
     if not (home / "ok").exists():
         home.mkdir(parents=True, exist_ok=True)
@@ -272,6 +273,7 @@ def portkey(world):
 
 
 def litellm(world):
+    """As its documentation advises for production: a worker for each core, no debugging output."""
     port, conf = free_port(), world.directory / "litellm.yaml"
     conf.write_text(f"""
 model_list:
@@ -279,8 +281,9 @@ model_list:
     litellm_params: {{model: openai/gpt-bench, api_base: "http://127.0.0.1:{world.upstream_port}/v1", api_key: {KEY}}}
 general_settings: {{master_key: sk-master}}
 """)
-    process = subprocess.Popen([venv("litellm", GATEWAYS["litellm"]) / "litellm", "--config", conf, "--port", str(port), "--host", "127.0.0.1"],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([venv("litellm", GATEWAYS["litellm"]) / "litellm", "--config", conf, "--port", str(port), "--host", "127.0.0.1",
+                                "--num_workers", str(os.cpu_count())], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               env=dict(os.environ, LITELLM_MODE="PRODUCTION", LITELLM_LOG="ERROR", LITELLM_LOCAL_MODEL_COST_MAP="True"))
     wait_for(port, process, 120)
     return Peer("litellm", process, f"http://127.0.0.1:{port}", "/v1/chat/completions", "sk-master", (), "LiteLLM's proxy 1.99.4 (PyPI)")
 

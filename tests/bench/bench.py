@@ -42,6 +42,28 @@ def start_broker(directory, upstream):
     return broker.process, broker.base, broker.token
 
 
+class Others:
+    """How much of the processors others use, from here on: what is used in all less what this script and its children use."""
+
+    def __init__(self):
+        self.begin = self.read()
+
+    @staticmethod
+    def read():
+        fields = [int(one) for one in pathlib.Path("/proc/stat").read_text().split("\n")[0].split()[1:9]]
+        ours, spent = os.times(), 0
+        for pid in descendants(os.getpid())[1:]:
+            try:
+                spent += sum(map(int, pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:15]))
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+        return sum(fields), sum(fields) - fields[3] - fields[4], sum(ours[:4]) * os.sysconf("SC_CLK_TCK") + spent
+
+    def percent(self):
+        whole, used, ours = (after - before for before, after in zip(self.begin, self.read()))
+        return max(0, round(100 * (used - ours) / whole))
+
+
 def conditions():
     cpu = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text()).group(1)
     one, five, _ = os.getloadavg()
@@ -73,13 +95,15 @@ def merged(occasions):
 
 
 def said(occasions):
-    """The conditions, beside the figures."""
-    each = "; ".join(f"{one['when']} UTC{' at ' + one['commit'] if one.get('commit') else ''}: load average before it {one['load']} (1 and 5 min), append with fdatasync "
-                     f"{one['sync_us']} us{', one of a hundred over ' + str(one['sync_99_us']) if 'sync_99_us' in one else ''}" for one in occasions)
-    busy = ("Others used the machine heavily meanwhile: times and rates say little, ratios of processor time more."
-            if max(float(one["load"].split()[0]) for one in occasions) > 2 else "Nobody else used the machine much.")
+    """The conditions, beside the figures.  Older occasions have no more than the load average, in which the part before is, too."""
+    def one_of(one):
+        busy = f"others used {one['busy']} % of the processors" if "busy" in one else f"load average before it {one['load']} (1 and 5 min)"
+        tail = f", one of a hundred over {one['sync_99_us']}" if "sync_99_us" in one else ""
+        return f"{one['when']} UTC{' at ' + one['commit'] if one.get('commit') else ''}: {busy}, append with fdatasync {one['sync_us']} us{tail}"
+    shared = any(one["busy"] > 10 if "busy" in one else float(one["load"].split()[0]) > 2 for one in occasions)
+    busy = "Others used the machine meanwhile: times and rates say little, ratios of processor time more." if shared else "Nobody else used the machine much."
     return (f"Conditions: {occasions[-1]['cores']}, shared by the load generator, the provider and what is measured; "
-            f"{'median of ' + str(len(occasions)) + ' occasions' if len(occasions) > 1 else 'one occasion'} ({each}). {busy}")
+            f"{'median of ' + str(len(occasions)) + ' occasions' if len(occasions) > 1 else 'one occasion'} ({'; '.join(one_of(one) for one in occasions)}). {busy}")
 
 
 def write():
@@ -119,10 +143,11 @@ def main():
     directory.chmod(0o755)
     with peers.World(directory) as world:
         for part in names:
-            where, begin = conditions(), time.monotonic()
+            where, begin, others = conditions(), time.monotonic(), Others()
             figures = PARTS[part](options, world)
-            print("\n".join(tables.SECTIONS[part][1](figures)), f"\n({part}: {time.monotonic() - begin:.0f} s)\n", flush=True)
+            print("\n".join(tables.SECTIONS[part][1](figures)), f"\n({part}: {time.monotonic() - begin:.0f} s, others used {others.percent()} % of the processors)\n", flush=True)
             if options.write:
+                where["busy"] = others.percent()
                 keep(part, where, figures, options.fresh)
                 write()
     shutil.rmtree(directory)

@@ -71,6 +71,8 @@ def late(figures):
     return ["1,000 requests a second to a provider that answers after 20 ms, by `openloop.c`: sent by the clock, whether or not those before "
             "were answered, with exponential gaps between them, as of many clients that know nothing of each other. A latency counts from when "
             "a request was to be sent.", "", *added(figures, "", 2, "ms"), "",
+            f"To nginx the broker adds {figures['broker/p50'] - figures['nginx/p50']:.2f} ms at p50 and "
+            f"{figures['broker/p99'] - figures['nginx/p99']:.2f} ms at p99, in which the wait for the disk is, twice for who comes while it syncs.", "",
             "As many, but 50 at the same instant every 50 ms: one core at a time works through them, and the last waits for those before it.", "",
             *added(figures, "at once/", 2, "ms")]
 

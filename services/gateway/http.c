@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -17,18 +18,17 @@
 #include "services/gateway/entry.h"
 #include "services/gateway/pace.h"
 #include "services/gateway/parked.h"
+#include "services/gateway/pools.h"
 #include "services/gateway/reads.h"
 
 enum {
     POOL_BYTES = 49152,      /* 32 KiB of headers, 8 KiB of target, and MHD's own records */
     CONNECTIONS_MAX = 10000,
-    RUNS_PER_TURN = 16, AGAIN_MS = 0 /* the next turn */,
-    TICK_MS = 250,
+    RUNS_PER_TURN = 16, AGAIN_MS = 0 /* the next turn */, TICK_MS = 250,
     IDLE_MS = 75000,         /* a kept-alive connection without a request */
     CROWDED = CONNECTIONS_MAX / 16 * 15, /* from here on who sends nothing has to go sooner */
     CROWDED_MS = 2000,
-    PACE_TICKS = 4,          /* rates are looked at once a second */
-    EVENTS_MAX = 64,
+    PACE_TICKS = 4, EVENTS_MAX = 64, /* rates are looked at once a second */
 };
 
 struct connection {
@@ -38,7 +38,8 @@ struct connection {
     struct visit *visit;
     struct pace up, down;
     uint64_t since_ms; /* of waiting for the next request */
-    struct connection *next, **at;
+    struct pool pool;
+    LIST_ENTRY(connection) list;
 };
 
 static struct {
@@ -46,7 +47,7 @@ static struct {
     struct MHD_Daemon *daemon;
     int mhd_fd, hangup_fd, listen_fd, tick;
     bool resumed, again, draining;
-    struct connection *connections;
+    LIST_HEAD(, connection) connections;
     size_t visits, connection_count, ticks;
 } http = {.mhd_fd = -1, .hangup_fd = -1, .listen_fd = -1, .tick = -1};
 
@@ -143,16 +144,12 @@ static void connection_open(struct MHD_Connection *mhd, void **context)
     }
     connection->fd = info->connect_fd;
     connection->mhd = mhd;
+    connection->pool = pools_take_last(); /* made just before */
     reads_arm(&connection->reads, connection->fd, config.tls_cert != NULL);
     pace_enter(address_of(mhd));
     http.connection_count++;
     connection->since_ms = clock_mono_ms();
-    connection->next = http.connections;
-    connection->at = &http.connections;
-    if (connection->next) {
-        connection->next->at = &connection->next;
-    }
-    http.connections = connection;
+    LIST_INSERT_HEAD(&http.connections, connection, list);
     struct epoll_event event = {.events = EPOLLRDHUP | EPOLLET, .data.ptr = connection};
     epoll_ctl(http.hangup_fd, EPOLL_CTL_ADD, connection->fd, &event);
     *context = connection;
@@ -170,10 +167,7 @@ static void connection_close(void **context)
     reads_disarm(&connection->reads);
     pace_leave(address_of(connection->mhd));
     http.connection_count--;
-    *connection->at = connection->next;
-    if (connection->next) {
-        connection->next->at = connection->at;
-    }
+    LIST_REMOVE(connection, list);
     free(connection);
     *context = NULL;
 }
@@ -271,14 +265,15 @@ static void judge(struct connection *connection, uint64_t now, bool paced)
     if (reads_due(reads) && (!visit || !(visit->suspended || visit->answered))) {
         poke(connection);
     }
+    pools_tend(&connection->pool, visit ? visit->began_us / 1000 : connection->since_ms, now);
 }
 
 static void tick(void *arg)
 {
     uint64_t now = clock_mono_ms();
     bool paced = http.ticks++ % PACE_TICKS == 0;
-    for (struct connection *connection = http.connections, *next; connection; connection = next) {
-        next = connection->next;
+    for (struct connection *connection = LIST_FIRST(&http.connections), *next; connection; connection = next) {
+        next = LIST_NEXT(connection, list);
         judge(connection, now, paced);
     }
     reads_tick(now);
@@ -302,6 +297,7 @@ static void *on_target(void *arg, const char *target, struct MHD_Connection *mhd
     visit->began_us = clock_mono_us();
     connection->visit = visit;
     connection->reads.visit = visit;
+    connection->pool.trimmed = false;
     connection->up = connection->down = (struct pace){0, 0};
     http.visits++;
     return visit;
@@ -325,6 +321,7 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **state,
         connection->reads.visit = NULL;
         reads_finish(&connection->reads);
         connection->since_ms = clock_mono_ms();
+        connection->pool.trimmed = false;
     }
     free(visit->target);
     free(visit);
@@ -446,6 +443,7 @@ enum status http_open(struct loop *loop)
 {
     http.loop = loop;
     http.hangup_fd = epoll_create1(EPOLL_CLOEXEC);
+    pools_open(POOL_BYTES, CONNECTIONS_MAX);
     enum status status = listener_open(&http.listen_fd);
     if (status == STATUS_OK) {
         status = reads_open(loop);
@@ -483,7 +481,8 @@ void http_close(void)
         loop_unwatch(http.loop, http.hangup_fd);
         loop_unevery(http.loop, http.tick);
         loop_unturn_end(http.loop, run_resumed, NULL);
-        for (struct connection *c = http.connections; c; c = c->next) {
+        struct connection *c;
+        LIST_FOREACH(c, &http.connections, list) {
             if (c->visit) {
                 visit_resume(c->visit); /* MHD does not close what is suspended */
             }
@@ -492,6 +491,7 @@ void http_close(void)
         parked_watch(NULL, -1);
         http.daemon = NULL;
     }
+    pools_close();
     reads_close();
     pace_close();
     if (http.hangup_fd >= 0) {

@@ -15,7 +15,7 @@ import urllib.request
 import peers
 from peers import descendants
 
-KEEP_ALIVE, SILENT, STREAMS = 1000, 3000, 500
+KEEP_ALIVE, SILENT, STREAMS, SETTLED_S = 1000, 3000, 500, 5
 
 
 def cpu_by_name(pid):
@@ -271,6 +271,7 @@ def memory(options, world):
         found[f"1 GiB {name}, growth"] = peak.growth
     before = memory_mib(pids)
     idle = keep_alive(world, KEEP_ALIVE)
+    time.sleep(SETTLED_S)
     found["idle connection, KiB"] = (memory_mib(pids) - before) * 1024 / KEEP_ALIVE
     for connection in idle:
         connection.close()

@@ -116,7 +116,7 @@ def memory(figures):
                              ("growth during an upload of 1 GiB", "1 GiB up, growth", "32"), ("after 64, then 256 busy connections", "after load", "")):
         lines.append(row(text, f"{figures[key]:.1f}", limit))
     lines += ["", *table("one more", "KiB", "at most")]
-    for text, key, limit in (("idle connection", "idle connection, KiB", "8"), ("silent open stream", "silent stream, KiB", "16"),
+    for text, key, limit in (("connection that has been idle for five seconds", "idle connection, KiB", "8"), ("silent open stream", "silent stream, KiB", "16"),
                              ("stream of 50 events/s", "event stream, KiB", "16")):
         lines.append(row(text, f"{figures[key]:.1f}", limit))
     return ["Proportional set size; the limits are those that the design promises.", "", *lines]

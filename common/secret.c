@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* One in a slot stands before its bytes, so that no allocation goes with it. */
 struct secret {
     size_t size;
     uint8_t *data;
@@ -77,11 +78,8 @@ static void add_arena(void)
     }
 }
 
-static uint8_t *take_memory(size_t size)
+static struct secret *take_slot(void)
 {
-    if (size > SLOT_BYTES) {
-        return sodium_malloc(size);
-    }
     pthread_mutex_lock(&slots.lock);
     if (!slots.free) {
         add_arena();
@@ -89,21 +87,36 @@ static uint8_t *take_memory(size_t size)
     struct slot *slot = slots.free;
     slots.free = slot ? slot->next : NULL;
     pthread_mutex_unlock(&slots.lock);
-    return (uint8_t *)slot;
+    return (struct secret *)(void *)slot;
 }
 
-static void give_memory(uint8_t *memory, size_t size)
+/* Of SIZE bytes, zeroed. */
+static void give_slot(void *memory, size_t size)
 {
-    if (size > SLOT_BYTES) {
-        sodium_free(memory); /* zeroes first */
-        return;
-    }
     sodium_memzero(memory, size);
-    struct slot *slot = (struct slot *)(void *)memory;
+    struct slot *slot = memory;
     pthread_mutex_lock(&slots.lock);
     slot->next = slots.free;
     slots.free = slot;
     pthread_mutex_unlock(&slots.lock);
+}
+
+static bool is_small(size_t size)
+{
+    return size <= SLOT_BYTES && size + sizeof(struct secret) <= SLOT_BYTES;
+}
+
+static struct secret *new_large(size_t size)
+{
+    struct secret *secret = malloc(sizeof *secret);
+    if (secret) {
+        secret->data = sodium_malloc(size ? size : 1);
+    }
+    if (secret && !secret->data) {
+        free(secret);
+        return NULL;
+    }
+    return secret;
 }
 
 struct secret *secret_new(const void *data, size_t size)
@@ -111,20 +124,17 @@ struct secret *secret_new(const void *data, size_t size)
     if (sodium_init() < 0) {
         return NULL;
     }
-    struct secret *secret = malloc(sizeof *secret);
+    bool small = is_small(size);
+    struct secret *secret = small ? take_slot() : new_large(size);
     if (!secret) {
         return NULL;
     }
     secret->size = size;
-    secret->data = take_memory(size ? size : 1);
-    if (!secret->data) {
-        free(secret);
-        return NULL;
-    }
+    secret->data = small ? (uint8_t *)(secret + 1) : secret->data;
     if (data && size > 0) {
         memcpy(secret->data, data, size);
     } else {
-        memset(secret->data, 0, size ? size : 1);
+        memset(secret->data, 0, size);
     }
     return secret;
 }
@@ -134,8 +144,12 @@ void secret_free(struct secret **secret)
     if (!*secret) {
         return;
     }
-    give_memory((*secret)->data, (*secret)->size ? (*secret)->size : 1);
-    free(*secret);
+    if (is_small((*secret)->size)) {
+        give_slot(*secret, sizeof **secret + (*secret)->size);
+    } else {
+        sodium_free((*secret)->data); /* zeroes first */
+        free(*secret);
+    }
     *secret = NULL;
 }
 

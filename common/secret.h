@@ -8,7 +8,7 @@
 
 #include "common/bytes.h"
 
-/* Opaque; up to 256 bytes in shared arenas of memfd_secret(2), or, where the kernel has none or the
+/* Opaque; up to 240 bytes in shared arenas of memfd_secret(2), or, where the kernel has none or the
  * secret is larger, in memory of libsodium (mlock, MADV_DONTDUMP); guard pages around both.  Has no
  * printed form. */
 struct secret;

@@ -3,6 +3,7 @@ seks_unit_test(test_scrub proxy_lib)
 seks_unit_test(test_sigv4 proxy_lib)
 seks_unit_test(test_chunks proxy_lib)
 seks_unit_test(test_sends proxy_lib)
+seks_unit_test(test_spare proxy_lib)
 # Not a test: figures for docs/performance.md.
 add_executable(scrub_bench bench/scrub_bench.c)
 target_link_libraries(scrub_bench PRIVATE seks_flags proxy_lib)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "services/proxy/scrub.h"
+#include "services/proxy/spare.h"
 
 enum { SECRETS_MAX = 8 };
 
@@ -24,12 +25,14 @@ struct answer {
     struct buffer held;
 };
 
+static struct spares spare_answers = {.size = sizeof(struct answer)};
+
 struct answer *answer_new(struct call *call, struct list credentials, bool untouched)
 {
     struct view secrets[SECRETS_MAX];
     size_t count = 0;
     struct grant_row row;
-    struct answer *answer = calloc(1, sizeof *answer);
+    struct answer *answer = spare_take(&spare_answers);
     while (!untouched && count < SECRETS_MAX && proto_list_next(&grant_row_schema, &credentials, &row)) {
         secrets[count++] = row.value;
     }
@@ -53,7 +56,7 @@ void answer_free(struct answer **answer)
     scrub_free(&(*answer)->scrub);
     buffer_free(&(*answer)->rows);
     buffer_free(&(*answer)->held);
-    free(*answer);
+    spare_give(&spare_answers, *answer);
     *answer = NULL;
 }
 

@@ -13,6 +13,7 @@
 #include "services/proxy/chunks.h"
 #include "services/proxy/hold.h"
 #include "services/proxy/request.h"
+#include "services/proxy/spare.h"
 #include "services/proxy/tracing.h"
 
 enum {
@@ -114,6 +115,8 @@ void call_want(struct call *call, size_t bytes)
 
 /* ---- the life of a call ---- */
 
+static struct spares spare_calls = {.size = sizeof(struct call)};
+
 static void call_free(struct call *call)
 {
     for (struct call **at = bucket_of(call->id); *at; at = &(*at)->next) {
@@ -131,7 +134,7 @@ static void call_free(struct call *call)
     call_up_free(call);
     free(call->path);
     free(call->public_url);
-    free(call);
+    spare_give(&spare_calls, call);
 }
 
 void call_end(struct call *call, enum status status, const char *detail)
@@ -179,7 +182,7 @@ static bool copy_names(struct call *call, const struct proxy_call *message)
 static struct call *call_new(struct channel_peer *peer, const struct proxy_call *message,
                              const struct provider *provider)
 {
-    struct call *call = calloc(1, sizeof *call);
+    struct call *call = spare_take(&spare_calls);
     if (!call) {
         return NULL;
     }

@@ -14,6 +14,7 @@
 #include "services/proxy/connection.h"
 #include "services/proxy/decode.h"
 #include "services/proxy/http1.h"
+#include "services/proxy/spare.h"
 
 enum { RECEIVE_BYTES = 262144, PULL_BYTES = CHUNK_MAX, DECODED_BYTES = STREAM_WINDOW_BYTES };
 
@@ -30,6 +31,8 @@ struct direct {
     bool undecoded;    /* `decode` may have more to hand over, without new input */
     bool connected, head_made, sent_all, received, repeated;
 };
+
+static struct spares spare_directs = {.size = sizeof(struct direct)};
 
 /* One request's head and first piece, or one answer's bytes: used within one call only. */
 static struct buffer stage;
@@ -409,10 +412,10 @@ static void on_connected(struct connection_user *user, enum status status, const
 static enum status start(struct transfer *transfer, const struct proxy_call *message)
 {
     struct view url = view_text((const char *)transfer->request.url.data);
-    struct direct *direct = calloc(1, sizeof *direct);
+    struct direct *direct = spare_take(&spare_directs);
     struct origin origin;
     if (!direct || !origin_split(url, &origin) || !request_target_safe(origin.target)) {
-        free(direct);
+        spare_give(&spare_directs, direct);
         return direct ? STATUS_INVALID : STATUS_INTERNAL;
     }
     transfer->state = direct;
@@ -457,7 +460,7 @@ static void drop(struct transfer *transfer)
     decode_free(&direct->decode);
     buffer_wipe(&direct->out);
     buffer_free(&direct->in);
-    free(direct);
+    spare_give(&spare_directs, direct);
     transfer->state = NULL;
 }
 

@@ -12,12 +12,15 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/metrics.h"
+#include "services/proxy/spare.h"
 #include "services/proxy/tracing.h"
 
 enum {
     WAITING_MAX = 10000, /* for one daemon; records of about 1 KiB: 10 MiB at the worst */
     RECORD_BYTES = 512, /* that most records need */
     RESEND_MS = 3000,
+    GATHER_MS = 5,       /* so long an outcome may wait for others: its call is over, and it is kept anyway */
+    GATHER_MAX = 64,
     LONG_MS = 10000, /* calls that run longer are claimed; audit waits several times that */
 };
 
@@ -29,6 +32,8 @@ struct outcome {
     char request[ID_SIZE_MAX + 1];
 };
 
+static struct spares spare_outcomes = {.size = sizeof(struct outcome)};
+
 /* One audit daemon. */
 struct shard {
     unsigned number;
@@ -36,18 +41,22 @@ struct shard {
     struct channel *audit;
     struct outcome *first, **last;
     size_t count;
+    struct outcome *fresh; /* the first of those at the end of the list that were not sent yet, or NULL */
+    size_t fresh_count;
     struct log_limit wrong;
 };
 
 static struct {
     struct shard shards[AUDIT_SHARDS_MAX];
     unsigned count;
+    struct loop *loop;
+    int gather_timer; /* runs while some shard has fresh ones; else -1 */
     uint64_t next_call;
     struct tally by_http, by_status, refusals;
     struct log_limit failures;
     struct histogram took;
     struct log_limit unknown;
-} outcomes = {.next_call = 1};
+} outcomes = {.gather_timer = -1, .next_call = 1};
 
 static void drop(struct shard *shard, struct outcome **at)
 {
@@ -56,8 +65,11 @@ static void drop(struct shard *shard, struct outcome **at)
     if (!*at) {
         shard->last = at;
     }
+    if (shard->fresh == outcome) { /* acknowledged unsent: not by a daemon of ours */
+        shard->fresh = outcome->next;
+    }
     buffer_free(&outcome->record);
-    free(outcome);
+    spare_give(&spare_outcomes, outcome);
     shard->count--;
 }
 
@@ -111,6 +123,44 @@ static void send_since(struct shard *shard, uint64_t before_ms)
             return; /* the next `up` or tick sends them */
         }
         outcome->sent_ms = clock_mono_ms();
+    }
+}
+
+/* Those that cannot be sent now are sent by the next `up` or tick, as those are that got lost. */
+static void send_fresh(struct shard *shard)
+{
+    struct channel_peer *peer = channel_server(shard->audit);
+    for (struct outcome *outcome = shard->fresh; outcome; outcome = outcome->next) {
+        if (outcome->sent_ms > 0) {
+            continue; /* with all others, when audit came back */
+        }
+        if (channel_send(peer, buffer_view(&outcome->record)) != STATUS_OK) {
+            break;
+        }
+        outcome->sent_ms = clock_mono_ms();
+    }
+    shard->fresh = NULL;
+    shard->fresh_count = 0;
+}
+
+static void gathered(void *arg)
+{
+    (void)arg;
+    outcomes.gather_timer = -1;
+    for (unsigned i = 0; i < outcomes.count; i++) {
+        send_fresh(&outcomes.shards[i]);
+    }
+}
+
+/* The last of the list waits for company: frames and wake-ups cost audit more than records do. */
+static void gather(struct shard *shard, struct outcome *outcome)
+{
+    shard->fresh = shard->fresh ? shard->fresh : outcome;
+    if (outcomes.gather_timer < 0) {
+        outcomes.gather_timer = loop_once(outcomes.loop, GATHER_MS, gathered, NULL);
+    }
+    if (++shard->fresh_count >= GATHER_MAX || outcomes.gather_timer < 0) {
+        send_fresh(shard);
     }
 }
 
@@ -193,6 +243,7 @@ enum status outcomes_open(struct loop *loop, const struct option_list *endpoints
     if (loop_every(loop, RESEND_MS, tick, NULL) < 0) {
         return STATUS_INTERNAL;
     }
+    outcomes.loop = loop;
     enum status status = STATUS_OK;
     for (size_t i = 0; i < endpoints->count && status == STATUS_OK; i++) {
         status = open_shard(loop, endpoints->values[i]);
@@ -202,6 +253,10 @@ enum status outcomes_open(struct loop *loop, const struct option_list *endpoints
 
 void outcomes_close(void)
 {
+    if (outcomes.gather_timer >= 0) {
+        loop_unevery(outcomes.loop, outcomes.gather_timer);
+        gathered(NULL); /* those of calls that ended with the daemon; the channel sends as it closes */
+    }
     for (unsigned i = 0; i < outcomes.count; i++) {
         channel_close(&outcomes.shards[i].audit);
         while (outcomes.shards[i].first) {
@@ -312,7 +367,7 @@ void outcome_record(const struct call *call, enum status status)
     if (call->trace) {
         tracing_over(call, status);
     }
-    struct outcome *outcome = calloc(1, sizeof *outcome);
+    struct outcome *outcome = spare_take(&spare_outcomes);
     if (!outcome) {
         LOG_ABOUT(log_id(call->request), log_id(call->tenant));
         log_error("outcome", "no memory for the outcome");
@@ -325,13 +380,11 @@ void outcome_record(const struct call *call, enum status status)
         LOG_ABOUT(log_id(call->request), log_id(call->tenant));
         log_error("outcome", "cannot encode the outcome");
         buffer_free(&outcome->record);
-        free(outcome);
+        spare_give(&spare_outcomes, outcome);
         return;
     }
     *shard->last = outcome;
     shard->last = &outcome->next;
     shard->count++;
-    if (channel_send(channel_server(shard->audit), buffer_view(&outcome->record)) == STATUS_OK) {
-        outcome->sent_ms = clock_mono_ms();
-    } /* else it waits here until audit is up */
+    gather(shard, outcome);
 }

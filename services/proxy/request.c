@@ -10,28 +10,69 @@
 
 #include "common/target.h"
 #include "services/proxy/chunks.h"
+#include "services/proxy/spare.h"
 #include "services/proxy/tracing.h"
 
-enum { HEADER_LINE_MAX = HEADER_NAME_MAX + HEADER_VALUE_MAX + 4 };
+enum { HEADER_LINE_MAX = HEADER_NAME_MAX + HEADER_VALUE_MAX + 4, LINES_BYTES = 2000 /* of most requests */ };
+
+/* Lines of headers and their places in the list, from the first byte on. */
+struct lines {
+    struct lines *next;
+    size_t size, used;
+    struct curl_slist room[]; /* for its alignment */
+};
+
+static struct spares spare_lines = {.size = sizeof(struct lines) + LINES_BYTES};
 
 void request_wipe(struct request *request)
 {
-    for (struct curl_slist *line = request->headers; line; line = line->next) {
-        explicit_bzero(line->data, strlen(line->data));
+    while (request->lines) {
+        struct lines *lines = request->lines;
+        request->lines = lines->next;
+        if (lines->size == LINES_BYTES) {
+            spare_give(&spare_lines, lines);
+        } else {
+            explicit_bzero(lines, sizeof *lines + lines->size);
+            free(lines);
+        }
     }
-    curl_slist_free_all(request->headers);
-    request->headers = NULL;
+    request->headers = request->last_header = NULL;
     buffer_wipe(&request->url);
     chunks_free(&request->chunks);
 }
 
-static enum status append_line(struct request *request, const char *line)
+/* SIZE bytes of what is one of the list's places, or NULL for want of memory. */
+static struct curl_slist *take_room(struct request *request, size_t size)
 {
-    struct curl_slist *list = curl_slist_append(request->headers, line);
-    if (!list) {
+    struct lines *lines = request->lines;
+    if (!lines || size > lines->size - lines->used) {
+        bool usual = size <= LINES_BYTES;
+        lines = usual ? spare_take(&spare_lines) : calloc(1, sizeof *lines + size);
+        if (!lines) {
+            return NULL;
+        }
+        lines->size = usual ? LINES_BYTES : size;
+        lines->next = request->lines;
+        request->lines = lines;
+    }
+    struct curl_slist *place = lines->room + lines->used / sizeof *place;
+    lines->used += size;
+    return place;
+}
+
+/* LINE ends with its NUL. */
+static enum status append_line(struct request *request, struct view line)
+{
+    size_t places = 1 + (line.size + sizeof(struct curl_slist) - 1) / sizeof(struct curl_slist);
+    struct curl_slist *place = take_room(request, places * sizeof *place);
+    if (!place) {
         return STATUS_INTERNAL;
     }
-    request->headers = list;
+    place->data = (char *)(place + 1);
+    place->next = NULL;
+    memcpy(place->data, line.data, line.size);
+    *(request->last_header ? &request->last_header->next : &request->headers) = place;
+    request->last_header = place;
     return STATUS_OK;
 }
 
@@ -46,7 +87,7 @@ enum status request_add_header(struct request *request, struct view name, struct
     buffer_append_text(&line, value.size ? ": " : ";");
     buffer_append_view(&line, value);
     buffer_append_byte(&line, 0);
-    enum status status = line.failed ? STATUS_INVALID : append_line(request, (const char *)line.data);
+    enum status status = line.failed ? STATUS_INVALID : append_line(request, buffer_view(&line));
     explicit_bzero(line.data, line.size);
     buffer_clear(&line);
     return status;
@@ -197,7 +238,7 @@ static enum status add_empty_length(struct request *request, const struct proxy_
 /* "Expect:" with nothing behind it keeps libcurl from waiting a second before each upload. */
 static enum status drop_expect(struct request *request)
 {
-    return append_line(request, "Expect:");
+    return append_line(request, view_of("Expect:", sizeof "Expect:"));
 }
 
 bool request_needs_body(const struct provider *provider, const struct proxy_call *message)

@@ -8,8 +8,12 @@
 struct call_trace;
 struct chunks;
 
+struct lines;
+
 struct request {
-    struct curl_slist *headers;
+    struct curl_slist *headers; /* in `lines`; never freed by libcurl's functions */
+    struct curl_slist *last_header;
+    struct lines *lines;
     struct buffer url;     /* NUL-terminated */
     uint64_t body_size;    /* that goes up, BODY_SIZE_UNKNOWN for chunked, 0 for none */
     struct chunks *chunks; /* through which the client's body goes first (chunks.h), or NULL */

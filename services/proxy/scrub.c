@@ -11,6 +11,7 @@
 
 #include "common/secret.h"
 #include "services/proxy/places.h"
+#include "services/proxy/spare.h"
 #include "services/proxy/spelling.h"
 
 enum { SECRETS_MAX = 8, SHIFTS = 3, ESCAPE_MAX = 16 /* bytes, see spelling.c */ };
@@ -20,13 +21,6 @@ static const char *const alphabets[] = {
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_",
 };
 enum { ALPHABETS = sizeof alphabets / sizeof alphabets[0] };
-
-/* Under the sanitizer each has an allocation of its own, so that a late use is seen. */
-#ifdef __SANITIZE_ADDRESS__
-enum { SPARE_MAX = 64, SPARE_KEPT = 0 };
-#else
-enum { SPARE_MAX = 64, SPARE_KEPT = SPARE_MAX };
-#endif
 
 struct scrub {
     struct secret *secrets[SECRETS_MAX];
@@ -133,13 +127,11 @@ static void add_secret(struct scrub *scrub, struct view secret)
     }
 }
 
-/* Zeroed ones that are not in use: too large for the allocator's quick lists, and each call has one. */
-static struct scrub *spare[SPARE_MAX];
-static size_t spare_count;
+static struct spares spare_scrubs = {.size = sizeof(struct scrub)};
 
 struct scrub *scrub_new(const struct view *secrets, size_t count)
 {
-    struct scrub *scrub = spare_count > 0 ? spare[--spare_count] : calloc(1, sizeof *scrub);
+    struct scrub *scrub = spare_take(&spare_scrubs);
     for (size_t i = 0; scrub && i < count && i < SECRETS_MAX; i++) {
         if (secrets[i].size == 0) {
             continue;
@@ -164,12 +156,7 @@ void scrub_free(struct scrub **scrub)
         secret_free(&(*scrub)->secrets[i]);
     }
     buffer_wipe(&(*scrub)->tail);
-    explicit_bzero(*scrub, sizeof **scrub); /* the pairs tell something of the secret */
-    if (spare_count + 1 <= SPARE_KEPT) {
-        spare[spare_count++] = *scrub;
-    } else {
-        free(*scrub);
-    }
+    spare_give(&spare_scrubs, *scrub); /* zeroed: the pairs tell something of the secret */
     *scrub = NULL;
 }
 

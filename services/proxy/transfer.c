@@ -8,9 +8,12 @@
 #include "common/clock.h"
 #include "services/proxy/connection.h"
 #include "services/proxy/curl_loop.h"
+#include "services/proxy/spare.h"
 #include "services/proxy/tracing.h"
 
 enum { SWEEP_MS = 250 };
+
+static struct spares spare_transfers = {.size = sizeof(struct transfer)};
 
 static struct {
     struct loop *loop;
@@ -165,7 +168,7 @@ static void sweep(void *arg)
 enum status transfer_start(struct call *call, const struct proxy_call *message,
                            struct list credentials)
 {
-    struct transfer *transfer = calloc(1, sizeof *transfer);
+    struct transfer *transfer = spare_take(&spare_transfers);
     if (!transfer) {
         return STATUS_INTERNAL;
     }
@@ -217,7 +220,7 @@ void transfer_free(struct transfer **transfer_at)
     }
     answer_free(&transfer->answer);
     request_wipe(&transfer->request);
-    free(transfer);
+    spare_give(&spare_transfers, transfer);
     *transfer_at = NULL;
 }
 

@@ -18,7 +18,7 @@
 
 enum {
     GRANT_KEY_BYTES = 32,
-    USED_SLOTS = 1 << 16,
+    USED_SLOTS = 1 << 18, /* a few ids each at 20,000 calls a second */
     BUCKETS = 4096,      /* of calls in flight */
     CROSSING_MS = 500, /* from a gateway's choice of this proxy to the call: the vault's decision */
 };

@@ -172,7 +172,7 @@ static enum status pg_begin(struct store *base, enum store_kind kind)
     static const char *const sql[] = {
         [STORE_CHANGES] = "BEGIN; UPDATE seks_store SET changes = changes + 1",
         [STORE_ADDS] = "BEGIN; SELECT form FROM seks_store FOR UPDATE", /* the same lock */
-        [STORE_QUIET] = "BEGIN; SET LOCAL synchronous_commit = off",
+        [STORE_QUIET] = "BEGIN",
     };
     struct pg_store *store = pg_of(base);
     store->fresh = store->fresh && kind != STORE_CHANGES; /* what follows changes it */

@@ -428,12 +428,9 @@ static enum status run_prepared(struct store *store, const char *sql)
 
 static enum status sqlite_begin(struct store *store, enum store_kind kind)
 {
-    /* What may be lost waits for no disk: the next change's sync takes it along.  Beyond that the kinds
-     * are the same, since there is one writer and SQLite counts rows itself. */
-    static const char durable[] = "PRAGMA synchronous = FULL", soon[] = "PRAGMA synchronous = NORMAL";
     static const char sql[] = "BEGIN IMMEDIATE";
-    enum status status = run_prepared(store, kind == STORE_QUIET ? soon : durable);
-    return status == STATUS_OK ? run_prepared(store, sql) : status;
+    (void)kind; /* there is one writer, and SQLite counts rows itself */
+    return run_prepared(store, sql);
 }
 
 static enum status sqlite_commit(struct store *store)

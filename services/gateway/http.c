@@ -28,7 +28,7 @@ enum {
     IDLE_MS = 75000,         /* a kept-alive connection without a request */
     CROWDED = CONNECTIONS_MAX / 16 * 15, /* from here on who sends nothing has to go sooner */
     CROWDED_MS = 2000,
-    PACE_TICKS = 4, EVENTS_MAX = 64, /* rates are looked at once a second */
+    PACE_TICKS = 4 /* rates are looked at once a second */, EVENTS_MAX = 64,
 };
 
 struct connection {

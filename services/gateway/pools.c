@@ -2,6 +2,7 @@
 #include "services/gateway/pools.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -37,8 +38,8 @@ void pools_open(size_t bytes, size_t count)
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
     bytes = (bytes + page - 1) / page * page; /* what libmicrohttpd asks for */
     uint32_t *numbers = calloc(count, sizeof *numbers);
-    void *area = really(NULL, bytes * count, PROT_READ | PROT_WRITE, flags, -1, 0);
-    if (!numbers || area == MAP_FAILED) {
+    void *area = numbers ? really(NULL, bytes * count, PROT_READ | PROT_WRITE, flags, -1, 0) : MAP_FAILED;
+    if (area == MAP_FAILED) {
         free(numbers);
         return;
     }
@@ -82,8 +83,11 @@ int pools_munmap(void *at, size_t size)
     if (!here || (uintptr_t)at < (uintptr_t)pools.area || offset >= pools.bytes * pools.count) {
         return (int)syscall(SYS_munmap, at, size);
     }
+    if (madvise(at, size, MADV_DONTNEED) != 0) {
+        memset(at, 0, size); /* either way the next one finds zeros, as in a new mapping */
+    }
     pools.free[pools.free_count++] = (uint32_t)(offset / pools.bytes);
-    return madvise(at, size, MADV_DONTNEED); /* the next one finds zeros, as in a new mapping */
+    return 0;
 }
 
 struct pool pools_take_last(void)
